@@ -1,0 +1,61 @@
+//! What can go wrong with sound.
+
+use std::path::PathBuf;
+
+/// Why audio was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// The file cannot be opened.
+    #[error("cannot read audio `{}`; check the path and its permissions", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The format is not one that can be decoded.
+    #[error("cannot decode `{name}`: {reason}; convert it to WAV or FLAC first")]
+    Unsupported {
+        /// File or stream.
+        name: String,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The file is damaged.
+    #[error("`{name}` is damaged: {reason}; replace the file or drop it from the corpus")]
+    Damaged {
+        /// File or stream.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is too long to be an utterance.
+    #[error("`{name}` is longer than {max_s} s; cut it into utterances first")]
+    TooLong {
+        /// File or stream.
+        name: String,
+        /// The longest that is read.
+        max_s: f64,
+    },
+    /// A rate cannot be converted.
+    #[error("cannot resample from {from_hz} Hz to {to_hz} Hz: {reason}")]
+    Resample {
+        /// Rate of the input.
+        from_hz: u32,
+        /// Rate asked for.
+        to_hz: u32,
+        /// What the resampler said.
+        reason: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write audio `{}`; check that its directory exists and is writable", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the encoder or file system said.
+        #[source]
+        source: hound::Error,
+    },
+}

@@ -1,0 +1,25 @@
+//! Sound in, sound out, and how good it is.
+//!
+//! In: audio files of any rate and channel count, or samples. Out: mono [`Waveform`]s, 16-bit WAV files,
+//! [`MelSpectrum`] frames and [`QualityStats`].
+//! Invariant: a file that decodes short, damaged or with non-finite samples is an error, never a shorter waveform.
+
+mod condition;
+mod error;
+mod load;
+mod mel;
+mod quality;
+mod resample;
+mod save;
+mod stft;
+mod waveform;
+
+pub use condition::{level_loudness, trim_silence};
+pub use error::AudioError;
+pub use load::{MAX_DURATION_S, load, load_bytes};
+pub use mel::{MelFilterbank, MelSpectrum, mel_spectrogram};
+pub use quality::{QualityStats, measure};
+pub use resample::resample;
+pub use save::{save, wav_bytes};
+pub use stft::Stft;
+pub use waveform::Waveform;

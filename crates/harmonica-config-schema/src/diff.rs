@@ -1,0 +1,63 @@
+//! What differs between two configurations, key by key.
+
+use crate::ExperimentConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// One key whose value differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiffEntry {
+    /// Dotted key.
+    pub key: String,
+    /// Value on the left side.
+    pub left: Value,
+    /// Value on the right side.
+    pub right: Value,
+}
+
+/// All differing keys, sorted by name.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigDiff {
+    /// The differing keys.
+    pub entries: Vec<DiffEntry>,
+}
+
+impl ConfigDiff {
+    /// Compares two resolved configurations.
+    pub fn between(left: &ExperimentConfig, right: &ExperimentConfig) -> Self {
+        let flatten = |config| {
+            let mut flat = BTreeMap::new();
+            flatten_into(&serde_json::to_value(config).unwrap_or(Value::Null), String::new(), &mut flat);
+            flat
+        };
+        Self::between_maps(&flatten(left), &flatten(right))
+    }
+
+    /// Compares two flat key/value maps.
+    pub fn between_maps(left: &BTreeMap<String, Value>, right: &BTreeMap<String, Value>) -> Self {
+        let keys: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
+        let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
+        let entries = keys
+            .into_iter()
+            .map(|key| DiffEntry { key: key.clone(), left: value(left, key), right: value(right, key) })
+            .filter(|entry| entry.left != entry.right)
+            .collect();
+        Self { entries }
+    }
+}
+
+fn flatten_into(value: &Value, path: String, out: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten_into(inner, path, out);
+            }
+        }
+        leaf => {
+            out.insert(path, leaf.clone());
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Every knob of Harmonica and the records that its crates exchange.
+//!
+//! In: strict TOML layers and `--set` overrides. Out: one validated [`ExperimentConfig`], its
+//! [`Fingerprint`] and its [`ConfigDiff`] to another; the nouns that two crates share ([`CodecSpec`],
+//! [`CodebookIndex`], [`SpecialTokens`]); and [`record`], what one crate writes and another reads.
+//! Invariant: an unknown key, a wrong type or a value out of range never gets past [`ConfigLoader::load`].
+
+mod codec;
+mod data;
+mod decode;
+mod diff;
+mod error;
+mod evaluation;
+mod experiment;
+mod fingerprint;
+mod loader;
+mod model;
+mod objective;
+pub mod record;
+mod schedule;
+mod tokens;
+mod training;
+
+pub use codec::{CodecConfig, CodecKind, CodecSpec, MelRvqConfig};
+pub use data::{
+    AudioConfig, BatchConfig, CorpusLayout, DataConfig, LoudnessKind, QualityThresholds, SplitConfig,
+};
+pub use decode::{ArDecodeConfig, DecodeConfig, NarDecodeConfig, NarDecodeKind};
+pub use diff::{ConfigDiff, DiffEntry};
+pub use error::{ConfigError, Problem};
+pub use evaluation::EvaluationConfig;
+pub use experiment::{ExperimentConfig, ModelConfig};
+pub use fingerprint::Fingerprint;
+pub use loader::ConfigLoader;
+pub use model::{
+    ArModelConfig, Conditioning, LengthControl, ModelDims, NarModelConfig, Preset, SpeakerConditioning,
+    SpeakerPooling,
+};
+pub use objective::{ObjectiveConfig, ScheduledWeight};
+pub use schedule::{Decay, Schedule};
+pub use tokens::{CodebookIndex, SpecialTokens};
+pub use training::{ArTraining, NarTraining, OptimizerConfig, TrainingConfig};

@@ -1,0 +1,209 @@
+//! What one crate writes and another reads: lines of `metrics.jsonl`, `best.json`, `eval.json`, run manifests.
+//!
+//! Invariant: a reader of this version reads every record that this version wrote; `format_version` names it.
+
+use crate::Fingerprint;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of every record below.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MetricsLine {
+    /// Mean over the updates since the last training line.
+    Train(TrainMetrics),
+    /// A validation on fixed batches, without noise and regularizers.
+    Validation(ValidationMetrics),
+    /// Something that a reader of the curve should know.
+    Event(RunEvent),
+}
+
+/// Training figures, means over the updates since the last line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainMetrics {
+    /// Updates done.
+    pub update: u64,
+    /// Objective that was minimised.
+    pub objective: f64,
+    /// Its plain cross-entropy, in nats a token.
+    pub cross_entropy: f64,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the last update.
+    pub learning_rate: f64,
+}
+
+/// Validation figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationMetrics {
+    /// Updates done.
+    pub update: u64,
+    /// Whether the averaged weights were judged.
+    pub ema: bool,
+    /// Mean cross-entropy over all codebooks, in nats a token.
+    pub cross_entropy: f64,
+    /// Figures of each codebook that the model writes.
+    pub codebooks: Vec<CodebookMetrics>,
+    /// `healthy`, `undertrained` or `collapsed`, with reasons.
+    pub verdict: VerdictRecord,
+}
+
+/// Figures of one codebook over a fixed window of held-out tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CodebookMetrics {
+    /// Codebook, counted from 1.
+    pub codebook: usize,
+    /// Tokens in the window.
+    pub n_tokens: usize,
+    /// Cross-entropy, in nats a token.
+    pub cross_entropy: f64,
+    /// Entropy of the unigram distribution of the targets of this window, in nats.
+    pub target_entropy: f64,
+    /// Share of likeliest codes that are right.
+    pub accuracy: f64,
+    /// Distinct sampled codes over distinct target codes.
+    pub utilization_ratio: f64,
+    /// Exponentiated entropy of the mean prediction over that of the targets.
+    pub effective_codes_ratio: f64,
+    /// Kullback-Leibler divergence from the target marginal to the mean prediction, in nats.
+    pub marginal_kl: f64,
+}
+
+/// A verdict on a model's health.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// `healthy`, `undertrained` or `collapsed`.
+    pub verdict: String,
+    /// Why, in words with figures.
+    pub reasons: Vec<String>,
+}
+
+/// An event in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunEvent {
+    /// Updates done.
+    pub update: u64,
+    /// What happened.
+    pub message: String,
+}
+
+/// `best.json`: which checkpoint won and by what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestRecord {
+    /// Version of this record.
+    pub format_version: u32,
+    /// Updates done when it was kept.
+    pub update: u64,
+    /// Directory name of the checkpoint.
+    pub checkpoint: String,
+    /// What was compared, such as `validation cross-entropy of the averaged weights`.
+    pub criterion: String,
+    /// The winning value.
+    pub value: f64,
+}
+
+/// `run.json`: what a run was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunManifest {
+    /// Version of this record.
+    pub format_version: u32,
+    /// Experiment name.
+    pub name: String,
+    /// `ar` or `nar`.
+    pub model: String,
+    /// Trained parameters.
+    pub n_parameters: usize,
+    /// Fingerprint of the resolved configuration.
+    pub config: Fingerprint,
+    /// Fingerprint of the token cache.
+    pub cache: Fingerprint,
+    /// Program version.
+    pub program: String,
+    /// Device in words.
+    pub device: String,
+    /// Why the run stopped; empty while it runs.
+    pub stopped: String,
+}
+
+/// One judged waveform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedUtterance {
+    /// Identifier in the suite.
+    pub id: String,
+    /// Path relative to the report.
+    pub path: String,
+    /// Reference text.
+    pub text: String,
+    /// Speaker.
+    pub speaker: String,
+    /// What the recognizer heard, if one was asked.
+    pub heard: Option<String>,
+    /// Word errors: substitutions, deletions, insertions.
+    pub word_errors: Option<[usize; 3]>,
+    /// Words of the reference.
+    pub n_words: usize,
+    /// Length in seconds.
+    pub duration_s: f64,
+    /// Detected failures.
+    pub failures: Vec<String>,
+    /// Mean distance of log-mel frames to the natural recording, where one of equal length exists.
+    pub mel_distance: Option<f64>,
+}
+
+/// A share with its bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Point estimate.
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+}
+
+/// Everything judged of one system (source, codec, generated...).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SystemEvaluation {
+    /// Name of the system.
+    pub system: String,
+    /// Word error rate over the corpus (all edits over all words).
+    pub word_error_rate: Option<Interval>,
+    /// Mean of the utterances' word error rates.
+    pub word_error_rate_utterance_mean: Option<f64>,
+    /// Character error rate without spaces.
+    pub character_error_rate: Option<f64>,
+    /// Word error rate against other sentences' texts: chance.
+    pub chance_word_error_rate: Option<f64>,
+    /// Share of sentences without an error.
+    pub exact_share: Option<f64>,
+    /// Mean log-mel distance to the natural recordings.
+    pub mel_distance: Option<f64>,
+    /// How many utterances showed each failure.
+    pub failures: BTreeMap<String, usize>,
+    /// Every judged utterance.
+    pub utterances: Vec<JudgedUtterance>,
+}
+
+/// `eval.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// Version of this record.
+    pub format_version: u32,
+    /// Name of the suite.
+    pub suite: String,
+    /// Fingerprint of its sentences.
+    pub suite_fingerprint: Fingerprint,
+    /// Recognizer command, empty if none was asked.
+    pub recognizer: String,
+    /// Text normalizer applied before words are compared.
+    pub text_normalizer: String,
+    /// Fingerprint of the configuration.
+    pub config: Fingerprint,
+    /// Held-out figures of the AR and NAR codebooks.
+    pub codebooks: Vec<CodebookMetrics>,
+    /// All systems, side by side.
+    pub systems: Vec<SystemEvaluation>,
+}
