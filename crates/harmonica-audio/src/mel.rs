@@ -3,7 +3,7 @@
 use crate::{Stft, Waveform};
 
 /// Smallest magnitude that the logarithm sees.
-const FLOOR: f32 = 1e-3;
+pub const MEL_FLOOR: f32 = 1e-3;
 
 /// Triangular filters, row by row `[n_mels, n_bins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ impl MelSpectrum {
 /// Log-mel spectrum of a waveform, one frame every `stft.step_samples()`.
 pub fn mel_spectrogram(waveform: &Waveform, stft: &Stft, filters: &MelFilterbank) -> MelSpectrum {
     let n_frames = stft.n_frames(waveform.samples().len());
-    let spectrum = stft.analyse(waveform.samples(), n_frames);
+    let spectrum = stft.analyse(waveform.samples(), 0, n_frames);
     // Each filter touches a narrow band: remember where it starts and ends.
     let bands: Vec<(usize, &[f32])> = filters
         .weights
@@ -98,7 +98,7 @@ pub fn mel_spectrogram(waveform: &Waveform, stft: &Stft, filters: &MelFilterbank
         }
         for (first, weights) in &bands {
             let energy: f32 = weights.iter().zip(&magnitude[*first..]).map(|(w, m)| w * m).sum();
-            values.push(energy.max(FLOOR).ln());
+            values.push(energy.max(MEL_FLOOR).ln());
         }
     }
     MelSpectrum { values, n_mels: filters.n_mels }

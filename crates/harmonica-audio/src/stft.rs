@@ -63,12 +63,12 @@ impl Stft {
         (frame * self.step_samples + self.step_samples / 2) as isize - (self.fft_samples / 2) as isize
     }
 
-    /// Complex spectrum of `n_frames` frames, frame by frame.
-    pub fn analyse(&self, samples: &[f32], n_frames: usize) -> Vec<Complex<f32>> {
+    /// Complex spectrum of `n_frames` frames, frame by frame. Frame 0's step begins at sample `offset`.
+    pub fn analyse(&self, samples: &[f32], offset: usize, n_frames: usize) -> Vec<Complex<f32>> {
         let mut spectrum = vec![Complex::default(); n_frames * self.n_bins()];
         let (mut time, mut scratch) = (self.forward.make_input_vec(), self.forward.make_scratch_vec());
         for (frame, bins) in spectrum.chunks_exact_mut(self.n_bins()).enumerate() {
-            let start = self.frame_start(frame);
+            let start = offset as isize + self.frame_start(frame);
             for (i, (value, weight)) in time.iter_mut().zip(&self.window).enumerate() {
                 let at = start + i as isize;
                 let sample = if at >= 0 { samples.get(at as usize).copied().unwrap_or(0.0) } else { 0.0 };
@@ -82,8 +82,8 @@ impl Stft {
     }
 
     /// Signal of `n_samples` whose spectrum is nearest to the given frames in the least-squares sense
-    /// (Griffin & Lim 1984).
-    pub fn synthesise(&self, spectrum: &[Complex<f32>], n_samples: usize) -> Vec<f32> {
+    /// (Griffin & Lim 1984). Frame 0's step begins at sample `offset`.
+    pub fn synthesise(&self, spectrum: &[Complex<f32>], offset: usize, n_samples: usize) -> Vec<f32> {
         let mut signal = vec![0.0_f32; n_samples];
         let mut weight = vec![0.0_f32; n_samples];
         let (mut time, mut scratch) = (self.inverse.make_output_vec(), self.inverse.make_scratch_vec());
@@ -95,7 +95,7 @@ impl Stft {
             bins[self.n_bins() - 1].im = 0.0;
             let done = self.inverse.process_with_scratch(&mut bins, &mut time, &mut scratch);
             debug_assert!(done.is_ok());
-            let start = self.frame_start(frame);
+            let start = offset as isize + self.frame_start(frame);
             for (i, (value, window)) in time.iter().zip(&self.window).enumerate() {
                 let at = start + i as isize;
                 if at >= 0 && (at as usize) < n_samples {
@@ -121,7 +121,7 @@ mod tests {
         let signal: Vec<f32> = (0..3333).map(|n| (n as f32 * 0.37).sin() + (n as f32 * 0.011).cos()).collect();
         let frames = stft.n_frames(signal.len());
         assert_eq!(frames, 34);
-        let back = stft.synthesise(&stft.analyse(&signal, frames), signal.len());
+        let back = stft.synthesise(&stft.analyse(&signal, 0, frames), 0, signal.len());
         for (a, b) in signal.iter().zip(&back).skip(60).take(3200) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }

@@ -1,1 +1,20 @@
-//! stub
+//! Waveform to codebook indices and back.
+//!
+//! In: [`harmonica_audio::Waveform`]s. Out: [`CodecTokens`] `[Q, T]`, and waveforms again. Every codec is an
+//! [`AudioCodec`] trait object; [`MelRvq`] needs no download: it is fitted on the corpus in seconds.
+//! Invariant: streaming decode equals offline decode sample for sample, because offline decoding is the stream.
+
+mod audio_codec;
+mod error;
+mod kmeans;
+mod mel_inverse;
+mod mel_rvq;
+mod phase;
+mod storage;
+mod tokens;
+
+pub use audio_codec::{AudioCodec, DecodeStream};
+pub use error::CodecError;
+pub use mel_rvq::MelRvq;
+pub use storage::{open, save};
+pub use tokens::CodecTokens;

@@ -113,11 +113,7 @@ fn speak_token(token: &str, context: &Context<'_>) -> String {
         }
     }
     let spoken = speak_core(&core, context);
-    let keep = |marks: &str| marks.to_owned();
-    if spoken.is_empty() {
-        return keep(&close);
-    }
-    format!("{}{spoken}{}", keep(open), keep(&close))
+    format!("{open}{spoken}{close}")
 }
 
 fn speak_core(core: &str, context: &Context<'_>) -> String {
@@ -131,7 +127,7 @@ fn speak_core(core: &str, context: &Context<'_>) -> String {
         .or_else(|| speak_decade(core))
         .or_else(|| speak_with_unit(core))
         .or_else(|| speak_number(core, context))
-        .unwrap_or_else(|| speak_mixed(core, context))
+        .unwrap_or_else(|| speak_mixed(core))
 }
 
 /// Money with one currency sign before the amount.
@@ -244,7 +240,7 @@ fn looks_like_year(context: &Context<'_>) -> bool {
 }
 
 /// Whatever is left: runs of letters stay, runs of digits are read, signs are named or dropped.
-fn speak_mixed(core: &str, context: &Context<'_>) -> String {
+fn speak_mixed(core: &str) -> String {
     let mut out: Vec<String> = Vec::new();
     let mut run = String::new();
     let mut run_is_number = false;
@@ -289,7 +285,6 @@ fn speak_mixed(core: &str, context: &Context<'_>) -> String {
         run.push(c);
     }
     flush(&mut run, run_is_number, &mut out);
-    let _ = context;
     out.join(" ")
 }
 

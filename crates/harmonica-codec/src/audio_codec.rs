@@ -1,0 +1,82 @@
+//! What every codec can do.
+
+use crate::{CodecError, CodecTokens};
+use harmonica_audio::Waveform;
+use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint};
+
+/// A codec: waveform to codes and back. Latents are the sums of codebook vectors, `[T, D]` frame by frame, so that a
+/// decoder can also speak what no single code stands for (an expected centroid).
+pub trait AudioCodec: Send + Sync {
+    /// What the tokens mean.
+    fn spec(&self) -> &CodecSpec;
+
+    /// Hash of everything that decides which codes a waveform gets.
+    fn fingerprint(&self) -> &Fingerprint;
+
+    /// Width `D` of a latent frame.
+    fn latent_width(&self) -> usize;
+
+    /// Vectors of one codebook, `[codebook_size, D]` row by row.
+    fn codebook_vectors(&self, codebook: CodebookIndex) -> &[f32];
+
+    /// Codes of a waveform of any rate.
+    ///
+    /// # Errors
+    /// A rate that cannot be converted, or an empty waveform.
+    fn encode(&self, waveform: &Waveform) -> Result<CodecTokens, CodecError>;
+
+    /// Starts a decoder that takes latents piece by piece.
+    fn decode_stream(&self) -> Box<dyn DecodeStream + '_>;
+
+    /// Waveform of latents `[T, D]`.
+    fn decode_latent(&self, latents: &[f32]) -> Waveform {
+        let mut stream = self.decode_stream();
+        let mut samples = stream.push(latents);
+        samples.extend(stream.finish());
+        Waveform::new(samples, self.spec().sample_rate_hz)
+    }
+
+    /// Latents `[T, D]` of tokens: for each frame the sum of its codes' vectors.
+    ///
+    /// # Errors
+    /// Tokens of another codec.
+    fn latents(&self, tokens: &CodecTokens) -> Result<Vec<f32>, CodecError> {
+        let spec = self.spec();
+        if tokens.n_codebooks() > spec.n_codebooks
+            || tokens.codes().iter().any(|c| usize::from(*c) >= spec.codebook_size)
+        {
+            let reason = format!("they need {} codebooks of more than {}", tokens.n_codebooks(), spec.codebook_size);
+            return Err(CodecError::Tokens { reason });
+        }
+        let width = self.latent_width();
+        let mut latents = vec![0.0; tokens.n_frames() * width];
+        for k in 0..tokens.n_codebooks() {
+            let codebook = CodebookIndex::from_zero_based(k);
+            let vectors = self.codebook_vectors(codebook);
+            for (frame, code) in latents.chunks_exact_mut(width).zip(tokens.codebook(codebook)) {
+                let vector = &vectors[usize::from(*code) * width..][..width];
+                frame.iter_mut().zip(vector).for_each(|(sum, v)| *sum += v);
+            }
+        }
+        Ok(latents)
+    }
+
+    /// Waveform of tokens; fewer codebooks than the codec has give a coarser waveform.
+    ///
+    /// # Errors
+    /// Tokens of another codec.
+    fn decode(&self, tokens: &CodecTokens) -> Result<Waveform, CodecError> {
+        let waveform = self.decode_latent(&self.latents(tokens)?);
+        Ok(waveform.slice(0, tokens.n_samples()))
+    }
+}
+
+/// A decoder in the middle of an utterance. Invariant: the samples depend on the latents only, not on how they were cut
+/// into pushes.
+pub trait DecodeStream: Send {
+    /// Takes latents `[T, D]` and returns the samples that are certain by now, possibly none.
+    fn push(&mut self, latents: &[f32]) -> Vec<f32>;
+
+    /// Ends the utterance and returns the samples that are left.
+    fn finish(&mut self) -> Vec<f32>;
+}

@@ -1,0 +1,44 @@
+//! What can go wrong with a codec.
+
+use harmonica_audio::AudioError;
+use std::path::PathBuf;
+
+/// Why a codec refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// Its files cannot be read.
+    #[error("cannot read the codec at `{}`: {reason}; fit one with `harmonica-lab codec fit`", path.display())]
+    Read {
+        /// Directory or file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Its files cannot be written.
+    #[error("cannot write the codec to `{}`; check that the directory is writable", path.display())]
+    Write {
+        /// Directory or file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is too little audio to fit it.
+    #[error("fitting needs at least {needed} codec frames but the corpus has {found}; add audio or lower codec.mel_rvq.codebook_size")]
+    TooLittleAudio {
+        /// Frames needed.
+        needed: usize,
+        /// Frames found.
+        found: usize,
+    },
+    /// Tokens do not belong to this codec.
+    #[error("these tokens do not fit the codec: {reason}; encode the audio with this codec")]
+    Tokens {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The waveform cannot be brought to the codec's rate.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+}
