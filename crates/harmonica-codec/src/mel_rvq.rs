@@ -12,7 +12,7 @@ use crate::{CodecError, CodecTokens};
 use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint, MelRvqConfig};
 use nalgebra::{DMatrix, SymmetricEigen};
-use serde::{Deserialize, Serialize};
+
 
 /// Weights of a fitted codec.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,14 +37,6 @@ pub struct MelRvq {
     inverse: MelInverse,
 }
 
-/// Progress of a fit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct FitProgress {
-    /// Codebooks done.
-    pub codebook: usize,
-    /// Mean squared residual of a latent frame.
-    pub residual: f64,
-}
 
 impl MelRvq {
     pub(crate) fn from_weights(config: MelRvqConfig, weights: MelRvqWeights) -> Result<Self, CodecError> {

@@ -16,6 +16,7 @@ mod fingerprint;
 mod loader;
 mod model;
 mod objective;
+mod random;
 pub mod record;
 mod schedule;
 mod tokens;
@@ -37,6 +38,7 @@ pub use model::{
     SpeakerPooling,
 };
 pub use objective::{ObjectiveConfig, ScheduledWeight};
+pub use random::RandomStream;
 pub use schedule::{Decay, Schedule};
 pub use tokens::{CodebookIndex, SpecialTokens};
 pub use training::{ArTraining, NarTraining, OptimizerConfig, TrainingConfig};

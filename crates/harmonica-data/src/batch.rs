@@ -1,0 +1,150 @@
+//! Utterances padded into host arrays.
+//!
+//! Invariant: padding is `SpecialTokens::pad` for codes and `Vocab::PAD` for text, and never counts as a real id; no frame
+//! of a target is in its prompt.
+
+use crate::TokenCache;
+use harmonica_config_schema::{RandomStream, SpecialTokens};
+use harmonica_text::Vocab;
+
+/// Where the prompt of a training target comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PromptPolicy {
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Position of the batch over all epochs.
+    pub position: u64,
+    /// Longest prompt, in frames.
+    pub max_frames: usize,
+    /// Share of prompts that bring their transcript along.
+    pub transcript_share: f64,
+}
+
+/// Prompts of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptBatch {
+    /// Codes `[B, Q, P]`, padded.
+    pub codes: Vec<i32>,
+    /// Padded frames `P`.
+    pub n_frames: usize,
+    /// Real frames of each prompt.
+    pub lengths: Vec<usize>,
+}
+
+/// A batch of utterances as host arrays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// Utterance indices in the cache.
+    pub utterances: Vec<usize>,
+    /// Text ids `[B, S]`, padded; a prompt's transcript stands before a separator.
+    pub text: Vec<i32>,
+    /// Padded symbols `S`.
+    pub n_symbols: usize,
+    /// Real symbols of each text.
+    pub text_lengths: Vec<usize>,
+    /// Codes `[B, Q, T]`, padded.
+    pub codes: Vec<i32>,
+    /// Codebooks `Q`.
+    pub n_codebooks: usize,
+    /// Padded frames `T`.
+    pub n_frames: usize,
+    /// Real frames of each utterance.
+    pub lengths: Vec<usize>,
+    /// Speaker of each utterance.
+    pub speakers: Vec<i32>,
+    /// Prompts, if the model takes them.
+    pub prompts: Option<PromptBatch>,
+}
+
+/// Part of an utterance: its index, first frame and number of frames.
+type Crop = (usize, usize, usize);
+
+fn pad_codes(cache: &TokenCache, crops: &[Crop]) -> (Vec<i32>, usize, Vec<usize>) {
+    let n_codebooks = cache.spec().n_codebooks;
+    let pad = SpecialTokens::above(cache.spec().codebook_size).pad as i32;
+    let lengths: Vec<usize> = crops.iter().map(|c| c.2).collect();
+    let n_frames = lengths.iter().copied().max().unwrap_or(0);
+    let mut codes = vec![pad; crops.len() * n_codebooks * n_frames];
+    for (b, &(utterance, first, length)) in crops.iter().enumerate() {
+        let source = cache.codes(utterance);
+        let total = source.len() / n_codebooks;
+        for q in 0..n_codebooks {
+            let row = &mut codes[(b * n_codebooks + q) * n_frames..][..length];
+            let from = &source[q * total + first..][..length];
+            row.iter_mut().zip(from).for_each(|(to, code)| *to = i32::from(*code));
+        }
+    }
+    (codes, n_frames, lengths)
+}
+
+impl TokenBatch {
+    /// Collects utterances of a cache. With a policy, every target gets a prompt: another utterance of its speaker, or,
+    /// where there is none, its own first third, which is cut from the target.
+    ///
+    /// # Panics
+    /// If `utterances` is empty.
+    pub fn collect(cache: &TokenCache, utterances: &[usize], prompts: Option<&PromptPolicy>) -> Self {
+        assert!(!utterances.is_empty(), "a batch needs utterances");
+        let rows = cache.utterances();
+        let mut targets: Vec<Crop> = utterances.iter().map(|u| (*u, 0, rows[*u].n_frames)).collect();
+        let mut texts: Vec<Vec<usize>> = utterances.iter().map(|u| rows[*u].text_ids.clone()).collect();
+        let prompts = prompts.map(|policy| {
+            let crops: Vec<Crop> = (0..utterances.len())
+                .map(|b| {
+                    let (crop, transcript) = draw_prompt(cache, &mut targets[b], policy);
+                    if transcript {
+                        let mut text = rows[crop.0].text_ids.clone();
+                        text.push(Vocab::SEPARATOR);
+                        text.append(&mut texts[b]);
+                        texts[b] = text;
+                    }
+                    crop
+                })
+                .collect();
+            let (codes, n_frames, lengths) = pad_codes(cache, &crops);
+            PromptBatch { codes, n_frames, lengths }
+        });
+        let text_lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
+        let n_symbols = text_lengths.iter().copied().max().unwrap_or(0);
+        let mut text = vec![Vocab::PAD as i32; texts.len() * n_symbols];
+        for (row, ids) in text.chunks_exact_mut(n_symbols).zip(&texts) {
+            row.iter_mut().zip(ids).for_each(|(to, id)| *to = *id as i32);
+        }
+        let (codes, n_frames, lengths) = pad_codes(cache, &targets);
+        Self {
+            utterances: utterances.to_vec(),
+            text,
+            n_symbols,
+            text_lengths,
+            codes,
+            n_codebooks: cache.spec().n_codebooks,
+            n_frames,
+            lengths,
+            speakers: utterances.iter().map(|u| rows[*u].speaker as i32).collect(),
+            prompts,
+        }
+    }
+}
+
+/// A prompt for a target, and whether its transcript goes along. Trims the target where the prompt is its own beginning.
+fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> (Crop, bool) {
+    let rows = cache.utterances();
+    let own = &rows[target.0];
+    let mut stream = RandomStream::new(policy.seed, "prompt", &[policy.position, target.0 as u64]);
+    let candidates: Vec<usize> = (0..rows.len())
+        .filter(|i| {
+            let row = &rows[*i];
+            *i != target.0 && row.speaker == own.speaker && row.split == own.split && row.text != own.text
+        })
+        .collect();
+    if candidates.is_empty() {
+        let length = (own.n_frames / 3).clamp(1, policy.max_frames).min(own.n_frames - 1).max(1);
+        *target = (target.0, length.min(own.n_frames - 1), own.n_frames - length.min(own.n_frames - 1));
+        return ((target.0, 0, length), false);
+    }
+    let chosen = candidates[stream.below(candidates.len())];
+    let length = rows[chosen].n_frames.min(policy.max_frames);
+    // A crop of a longer prompt has no transcript of its own.
+    let whole = length == rows[chosen].n_frames;
+    ((chosen, 0, length), whole && stream.uniform() < policy.transcript_share)
+}

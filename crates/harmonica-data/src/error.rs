@@ -1,0 +1,75 @@
+//! What can be wrong with a corpus or a cache.
+
+use harmonica_audio::AudioError;
+use harmonica_codec::CodecError;
+use std::path::PathBuf;
+
+/// Why data was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`; check that the path exists", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write `{}`; check that its directory is writable and the disk is not full", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of a manifest is malformed.
+    #[error("`{}` line {line}: {reason}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
+    /// Nothing is left to train on.
+    #[error("no utterance of `{}` passed the quality filter ({dropped} dropped); read quality.csv and relax [data.quality]", corpus.display())]
+    NothingKept {
+        /// The corpus.
+        corpus: PathBuf,
+        /// Utterances dropped.
+        dropped: usize,
+    },
+    /// A split that is needed has no utterance.
+    #[error("the corpus has no {split} utterance; raise data.split shares or name splits in the manifest")]
+    EmptySplit {
+        /// The split.
+        split: &'static str,
+    },
+    /// The cache was made with other settings.
+    #[error("the cache at `{}` is stale: {}; rebuild it with `harmonica-lab preprocess` or pass --allow-cache-mismatch", path.display(), differences.join("; "))]
+    StaleCache {
+        /// The cache directory.
+        path: PathBuf,
+        /// Each differing key with both values.
+        differences: Vec<String>,
+    },
+    /// The cache's files contradict each other.
+    #[error("the cache at `{}` is damaged: {reason}; rebuild it with `harmonica-lab preprocess`", path.display())]
+    DamagedCache {
+        /// The cache directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Audio was refused where the pipeline cannot go on without it.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The codec refused.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}

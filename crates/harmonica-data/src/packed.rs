@@ -1,0 +1,47 @@
+//! A corpus as a few compressed streams and a table of offsets, unpacked to LJSpeech layout.
+
+use crate::DataError;
+use harmonica_audio::{Waveform, load, save};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Unpacks `packed/index.tsv` and its streams to `corpus/metadata.csv` and `corpus/wavs/`. Returns the utterances written.
+/// A corpus that is already complete is left as it is.
+///
+/// # Errors
+/// Streams or tables that are missing or malformed, or a directory that cannot be written to.
+pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
+    let index = packed.join("index.tsv");
+    let text = std::fs::read_to_string(&index).map_err(|source| DataError::Read { path: index.clone(), source })?;
+    let metadata = corpus.join("metadata.csv");
+    let mut rows = String::new();
+    let mut streams: BTreeMap<String, Waveform> = BTreeMap::new();
+    let wavs = corpus.join("wavs");
+    std::fs::create_dir_all(&wavs).map_err(|source| DataError::Write { path: wavs.clone(), source })?;
+    let mut n = 0;
+    for (number, line) in text.lines().enumerate().skip(1) {
+        let refuse = |reason: &str| DataError::Manifest { path: index.clone(), line: number + 1, reason: reason.into() };
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [id, split, speaker, stream, start, length, text] = columns[..] else {
+            return Err(refuse("expected id, split, speaker, stream, start_sample, n_samples, text"));
+        };
+        let number_in = |value: &str| value.parse::<usize>().map_err(|_| refuse("an offset is not a number"));
+        let (start, length) = (number_in(start)?, number_in(length)?);
+        if !streams.contains_key(stream) {
+            streams.insert(stream.to_owned(), load(&packed.join(stream))?);
+        }
+        let waveform = &streams[stream];
+        if start + length > waveform.samples().len() {
+            return Err(refuse("the stream ends before this utterance"));
+        }
+        let path = wavs.join(format!("{id}.wav"));
+        if !path.exists() {
+            save(&path, &waveform.slice(start, start + length))?;
+        }
+        rows.push_str(&format!("{id}|{text}|{text}|{speaker}|{split}\n"));
+        n += 1;
+    }
+    // Written last: a corpus without its table is not a corpus yet.
+    std::fs::write(&metadata, rows).map_err(|source| DataError::Write { path: metadata, source })?;
+    Ok(n)
+}

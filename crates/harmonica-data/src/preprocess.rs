@@ -1,0 +1,212 @@
+//! Corpus to cache: load, measure, judge, tokenize, encode. Parallel over utterances, in corpus order.
+
+use crate::{
+    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, QualityRow, Split, TokenCache,
+    Utterance,
+};
+use harmonica_audio::{AudioError, QualityStats, Waveform, level_loudness, load, measure, trim_silence};
+use harmonica_codec::{AudioCodec, CodecTokens};
+use harmonica_config_schema::{AudioConfig, ExperimentConfig, RandomStream, SplitConfig};
+use harmonica_text::{TextTokenizer, TextTokens, normalize};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+
+/// Utterances handled between two reports of progress; bounds memory.
+const CHUNK_UTTERANCES: usize = 64;
+
+/// What preprocessing makes of a corpus.
+#[derive(Debug, Clone)]
+pub struct Preprocessed {
+    /// Encoded utterances.
+    pub cache: TokenCache,
+    /// What was kept and dropped, and why.
+    pub report: QualityReport,
+}
+
+/// Trims and levels a waveform as configured; what the codec hears.
+///
+/// # Errors
+/// A rate that loudness is not defined for.
+pub fn condition(waveform: Waveform, config: &AudioConfig) -> Result<Waveform, AudioError> {
+    let trimmed =
+        if config.trim { trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s) } else { waveform };
+    level_loudness(trimmed, config.loudness, config.loudness_target_db)
+}
+
+struct Judged {
+    row: QualityRow,
+    kept: Option<(TextTokens, Waveform)>,
+}
+
+fn judge(utterance: &Utterance, manifest: &Manifest, config: &ExperimentConfig, tokenizer: &TextTokenizer) -> Judged {
+    let drop = |stats: Option<QualityStats>, reasons: Vec<String>, detail: Option<String>| Judged {
+        row: QualityRow { id: utterance.id.clone(), speaker: utterance.speaker.clone(), stats, reasons, detail },
+        kept: None,
+    };
+    let waveform = match load(&manifest.root.join(&utterance.audio)) {
+        Ok(waveform) => waveform,
+        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
+    };
+    let waveform = match condition(waveform, &config.data.audio) {
+        Ok(waveform) => waveform,
+        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
+    };
+    let stats = measure(&waveform);
+    let tokens = match tokenizer.tokenize(&utterance.text) {
+        Ok(tokens) => tokens,
+        Err(error) => return drop(Some(stats), vec!["unusable_text".into()], Some(error.to_string())),
+    };
+    let verdict = QualityFilter::new(config.data.quality.clone()).judge(&stats, tokens.normalized.chars().count());
+    if !verdict.kept() {
+        return drop(Some(stats), verdict.reasons, None);
+    }
+    let limit = config.model.ar.max_text_symbols.min(config.model.nar.max_text_symbols);
+    if tokens.ids.len() > limit {
+        let detail = format!("{} symbols, the models read at most {limit}", tokens.ids.len());
+        return drop(Some(stats), vec!["text_beyond_model".into()], Some(detail));
+    }
+    Judged {
+        row: QualityRow {
+            id: utterance.id.clone(),
+            speaker: utterance.speaker.clone(),
+            stats: Some(stats),
+            reasons: Vec::new(),
+            detail: None,
+        },
+        kept: Some((tokens, waveform)),
+    }
+}
+
+/// Judges every utterance without encoding it; waveforms of the kept training utterances go to `keep`.
+///
+/// # Errors
+/// None of its own; unreadable audio is a verdict.
+pub(crate) fn judge_all(
+    manifest: &Manifest,
+    config: &ExperimentConfig,
+    tokenizer: &TextTokenizer,
+    mut each: impl FnMut(usize, &Utterance, QualityRow, Option<(TextTokens, Waveform)>),
+    mut progress: impl FnMut(usize),
+) {
+    for (chunk_number, chunk) in manifest.utterances.chunks(CHUNK_UTTERANCES).enumerate() {
+        let judged: Vec<Judged> = chunk.par_iter().map(|u| judge(u, manifest, config, tokenizer)).collect();
+        for (i, (utterance, judged)) in chunk.iter().zip(judged).enumerate() {
+            each(chunk_number * CHUNK_UTTERANCES + i, utterance, judged.row, judged.kept);
+        }
+        progress(chunk_number * CHUNK_UTTERANCES + chunk.len());
+    }
+}
+
+/// Reads, judges and encodes a corpus. `progress` hears how many utterances are done.
+///
+/// # Errors
+/// A corpus of which nothing can be kept, or a codec that refuses a waveform.
+pub fn preprocess(
+    manifest: &Manifest,
+    config: &ExperimentConfig,
+    codec: &dyn AudioCodec,
+    tokenizer: &TextTokenizer,
+    progress: impl FnMut(usize),
+) -> Result<Preprocessed, DataError> {
+    let frame_limit = config.model.ar.max_frames.min(config.model.nar.max_frames) - 1;
+    let splits = assign_splits(manifest, &config.data.split, config.seed);
+    let mut rows = Vec::new();
+    let mut pending: Vec<(usize, TextTokens, Waveform)> = Vec::new();
+    let mut kept: Vec<(usize, TextTokens, CodecTokens)> = Vec::new();
+    let mut failure = None;
+    let encode = |pending: &mut Vec<(usize, TextTokens, Waveform)>,
+                  kept: &mut Vec<(usize, TextTokens, CodecTokens)>| {
+        let encoded: Result<Vec<_>, _> = std::mem::take(pending)
+            .into_par_iter()
+            .map(|(row, text, waveform)| codec.encode(&waveform).map(|tokens| (row, text, tokens)))
+            .collect();
+        kept.extend(encoded?);
+        Ok::<(), DataError>(())
+    };
+    judge_all(
+        manifest,
+        config,
+        tokenizer,
+        |row, _, judged, found| {
+            rows.push(judged);
+            if let Some((text, waveform)) = found {
+                pending.push((row, text, waveform));
+            }
+            if pending.len() >= CHUNK_UTTERANCES && failure.is_none() {
+                failure = encode(&mut pending, &mut kept).err();
+            }
+        },
+        progress,
+    );
+    if let Some(error) = failure.or_else(|| encode(&mut pending, &mut kept).err()) {
+        return Err(error);
+    }
+    for (row, _, tokens) in &kept {
+        if tokens.n_frames() > frame_limit {
+            rows[*row].reasons.push("audio_beyond_model".into());
+            rows[*row].detail = Some(format!("{} frames, the models hold at most {frame_limit}", tokens.n_frames()));
+        }
+    }
+    kept.retain(|(_, _, tokens)| tokens.n_frames() <= frame_limit);
+    let report = QualityReport::new(config.data.quality.clone(), rows);
+    if kept.is_empty() {
+        return Err(DataError::NothingKept { corpus: manifest.root.clone(), dropped: report.dropped_utterances });
+    }
+    let speakers: Vec<String> =
+        kept.iter().map(|(row, ..)| manifest.utterances[*row].speaker.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut tokens = Vec::with_capacity(kept.len());
+    let utterances = kept
+        .into_iter()
+        .map(|(row, text, codes)| {
+            let utterance = &manifest.utterances[row];
+            tokens.push(codes);
+            CachedUtterance {
+                id: utterance.id.clone(),
+                text: text.normalized,
+                text_ids: text.ids,
+                speaker: speakers.binary_search(&utterance.speaker).unwrap_or_default(),
+                split: splits[row],
+                audio: utterance.audio.clone(),
+                first_code: 0,
+                n_frames: 0,
+                n_samples: 0,
+            }
+        })
+        .collect();
+    let fingerprint = CacheFingerprint::new(config, codec, tokenizer.vocab(), &manifest.fingerprint());
+    let spec = codec.spec().clone();
+    let cache = TokenCache::new(spec, tokenizer.vocab().clone(), speakers, utterances, &tokens, fingerprint);
+    for split in [Split::Train, Split::Valid] {
+        if cache.split(split).is_empty() {
+            return Err(DataError::EmptySplit { split: split.name() });
+        }
+    }
+    Ok(Preprocessed { cache, report })
+}
+
+/// Splits by the manifest where it names them, else by a hash of the normalized text: a text is never on both sides.
+fn assign_splits(manifest: &Manifest, config: &SplitConfig, seed: u64) -> Vec<Split> {
+    let held: BTreeSet<String> = manifest
+        .utterances
+        .iter()
+        .filter(|u| matches!(u.split, Some(Split::Valid | Split::Test)))
+        .map(|u| normalize(&u.text))
+        .collect();
+    manifest
+        .utterances
+        .iter()
+        .map(|utterance| {
+            let text = normalize(&utterance.text);
+            utterance.split.unwrap_or_else(|| {
+                let draw = RandomStream::new(seed, &text, &[]).uniform();
+                if draw < config.valid_share && !held.contains(&text) {
+                    Split::Valid
+                } else if draw < config.valid_share + config.test_share && !held.contains(&text) {
+                    Split::Test
+                } else {
+                    Split::Train
+                }
+            })
+        })
+        .collect()
+}
