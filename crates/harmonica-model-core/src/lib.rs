@@ -25,5 +25,5 @@ pub use geometry::CodecGeometry;
 pub use input::{ArInput, NarInput, Prompt};
 pub use nar::{NarModel, SpeakerEncoder};
 pub use objective::{LossRegistry, LossReport, LossTerm, Objective, TermInput};
-pub use parameters::parameter_names;
+pub use parameters::{parameter_names, with_stable_ids};
 pub use weights::WeightStore;

@@ -1,6 +1,6 @@
 //! Parameters drawn from (seed, path): the same model has the same first weights on every device, in any order.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use harmonica_config_schema::RandomStream;
 
@@ -61,4 +61,31 @@ pub fn parameter_names<M: Module>(model: &M) -> Vec<(String, usize)> {
     let mut names = Names::default();
     model.visit(&mut names);
     names.names
+}
+
+#[derive(Default)]
+struct NameIds {
+    path: Vec<String>,
+}
+
+impl ModuleMapper for NameIds {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const N: usize>(&mut self, param: Param<Tensor<N>>) -> Param<Tensor<N>> {
+        let (_, value, mapper) = param.consume();
+        let id = RandomStream::new(0, &self.path.join("."), &[]).next_u64();
+        Param::from_mapped_value(ParamId::from(id), value, mapper)
+    }
+}
+
+/// Gives every parameter an id that is a function of its path, so that an optimizer's state finds it again after a
+/// restart.
+pub fn with_stable_ids<M: Module>(model: M) -> M {
+    model.map(&mut NameIds::default())
 }

@@ -1,0 +1,136 @@
+//! Training of the NAR model: one random stage a batch.
+
+use crate::ar_task::{frames, prompt_policy, prompts, texts, with_noise};
+use crate::{Task, TrainingError};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use harmonica_config_schema::record::CodebookMetrics;
+use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream};
+use harmonica_data::{TokenBatch, TokenCache};
+use harmonica_model_core::diagnosis::CodebookHealth;
+use harmonica_model_core::{
+    CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, NarInput, NarModel, Objective,
+    with_stable_ids,
+};
+use std::sync::Arc;
+
+/// Everything that NAR training needs.
+pub struct NarTask {
+    config: ExperimentConfig,
+    cache: Arc<TokenCache>,
+    geometry: CodecGeometry,
+    contract: InterfaceContract,
+    objective: std::sync::Mutex<Objective>,
+    device: Device,
+}
+
+impl NarTask {
+    /// A task on a device with autodiff.
+    ///
+    /// # Errors
+    /// An objective term that nobody registered.
+    pub fn new(
+        config: &ExperimentConfig,
+        cache: Arc<TokenCache>,
+        geometry: CodecGeometry,
+        contract: InterfaceContract,
+        registry: LossRegistry,
+        device: &Device,
+    ) -> Result<Self, TrainingError> {
+        let objective = std::sync::Mutex::new(Objective::new(&config.training.nar.objective, registry)?);
+        Ok(Self { config: config.clone(), cache, geometry, contract, objective, device: device.clone() })
+    }
+
+    /// Input for a stage: codes below it, with noise if a stream is given.
+    fn input(&self, batch: &TokenBatch, stage: CodebookIndex, mut noise: Option<RandomStream>) -> NarInput {
+        let share = self.config.training.nar.token_noise;
+        let size = self.cache.spec().codebook_size;
+        let codes = (0..batch.utterances.len())
+            .map(|b| {
+                let rows: Vec<Vec<i32>> = (0..stage.zero_based()).map(|q| frames(batch, b, q)).collect();
+                match &mut noise {
+                    Some(stream) => with_noise(&rows, share, size, stream),
+                    None => rows,
+                }
+            })
+            .collect();
+        NarInput { text: texts(batch), codes, speakers: batch.speakers.clone(), prompt: prompts(batch) }
+    }
+
+    fn targets(batch: &TokenBatch, stage: CodebookIndex) -> Vec<i32> {
+        (0..batch.utterances.len()).flat_map(|b| frames(batch, b, stage.zero_based())).collect()
+    }
+}
+
+impl Task for NarTask {
+    type Model = NarModel;
+
+    fn name(&self) -> &'static str {
+        "nar"
+    }
+
+    fn fresh_model(&self) -> NarModel {
+        with_stable_ids(NarModel::new(
+            &self.config.model.nar,
+            self.cache.spec(),
+            self.cache.vocab().len(),
+            self.cache.speakers().len(),
+            Some(&self.geometry),
+            self.config.seed,
+            &self.device,
+        ))
+    }
+
+    fn contract(&self) -> &InterfaceContract {
+        &self.contract
+    }
+
+    fn cache(&self) -> &Arc<TokenCache> {
+        &self.cache
+    }
+
+    fn max_updates(&self) -> u64 {
+        self.config.training.nar.max_updates
+    }
+
+    fn grad_accumulation(&self) -> usize {
+        self.config.training.nar.grad_accumulation
+    }
+
+    fn optimizer(&self) -> &OptimizerConfig {
+        &self.config.training.nar.optimizer
+    }
+
+    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
+        let model = &self.config.model.nar;
+        let policy = prompt_policy(model.speaker, self.config.seed, position, model.max_frames);
+        TokenBatch::collect(&self.cache, utterances, policy.as_ref())
+    }
+
+    fn loss(&self, model: &NarModel, batch: &TokenBatch, update: u64, micro: u64) -> Result<LossReport, ModelError> {
+        let n_stages = model.n_codebooks() - 1;
+        let mut stream = RandomStream::new(self.config.seed, "nar stage", &[update, micro]);
+        let stage = CodebookIndex::from_zero_based(1 + stream.below(n_stages));
+        let noise = RandomStream::new(self.config.seed, "nar token noise", &[update, micro]);
+        let dropout = RandomStream::new(self.config.seed, "nar dropout", &[update, micro]).next_u64();
+        let logits = model.forward(&self.input(batch, stage, Some(noise)), stage, Some(dropout))?;
+        let targets = Self::targets(batch, stage);
+        let n = targets.len();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [n]), &self.device);
+        let objective = self.objective.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(objective.loss(logits, &targets, stage, update))
+    }
+
+    fn validate(&self, model: &NarModel, batches: &[TokenBatch]) -> Result<Vec<CodebookMetrics>, TrainingError> {
+        CodebookIndex::stages(model.n_codebooks())
+            .map(|stage| {
+                let mut health = CodebookHealth::new(stage, self.cache.spec().codebook_size);
+                for batch in batches {
+                    let logits = model.forward(&self.input(batch, stage, None), stage, None)?;
+                    let targets: Vec<usize> = Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
+                    health.observe(&logits.into_data().iter::<f32>().collect::<Vec<_>>(), &targets);
+                }
+                Ok(health.metrics())
+            })
+            .collect()
+    }
+}

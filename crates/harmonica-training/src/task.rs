@@ -1,0 +1,57 @@
+//! What the loop needs to know about a model: how to cost a batch and how to judge it.
+
+use crate::TrainingError;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use harmonica_config_schema::record::CodebookMetrics;
+use harmonica_config_schema::OptimizerConfig;
+use harmonica_data::{TokenBatch, TokenCache};
+use harmonica_model_core::{InterfaceContract, LossReport, ModelError};
+use std::sync::Arc;
+
+/// Training of one kind of model. Invariant: [`Task::loss`] is a pure function of its arguments.
+pub trait Task: Send + Sync {
+    /// The model.
+    type Model: Module;
+
+    /// `ar` or `nar`.
+    fn name(&self) -> &'static str;
+
+    /// Fresh weights on the training device.
+    fn fresh_model(&self) -> Self::Model;
+
+    /// What checkpoints promise about the model.
+    fn contract(&self) -> &InterfaceContract;
+
+    /// Token cache.
+    fn cache(&self) -> &Arc<TokenCache>;
+
+    /// Updates of the whole run.
+    fn max_updates(&self) -> u64;
+
+    /// Batches an update.
+    fn grad_accumulation(&self) -> usize;
+
+    /// Optimizer.
+    fn optimizer(&self) -> &OptimizerConfig;
+
+    /// The batch at a position counted over the whole run.
+    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch;
+
+    /// Cost of a batch.
+    ///
+    /// # Errors
+    /// A batch that the model has no positions for.
+    fn loss(&self, model: &Self::Model, batch: &TokenBatch, update: u64, micro: u64) -> Result<LossReport, ModelError>;
+
+    /// Figures of every codebook on fixed validation batches: plain, without noise, dropout or extra terms.
+    ///
+    /// # Errors
+    /// A batch that the model has no positions for.
+    fn validate(&self, model: &Self::Model, batches: &[TokenBatch]) -> Result<Vec<CodebookMetrics>, TrainingError>;
+}
+
+/// The values of a one-element tensor.
+pub(crate) fn scalar(tensor: Tensor<1>) -> f64 {
+    f64::from(tensor.into_scalar::<f32>())
+}

@@ -1,0 +1,256 @@
+//! The loop: batches, updates, averages, validations, checkpoints.
+
+use crate::checkpoint::{Checkpoint, CheckpointState};
+use crate::gradients::clip;
+use crate::task::scalar;
+use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError};
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use harmonica_config_schema::record::{
+    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, TrainMetrics, ValidationMetrics,
+};
+use harmonica_config_schema::ExperimentConfig;
+use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
+use harmonica_model_core::diagnosis;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOutcome {
+    /// Updates done.
+    pub update: u64,
+    /// Why it stopped, in words.
+    pub stopped: String,
+    /// Best validation.
+    pub best: Option<BestRecord>,
+}
+
+/// Trains one model in one run directory.
+pub struct Trainer<T: Task> {
+    task: Arc<T>,
+    config: ExperimentConfig,
+    run: RunDir,
+    model: T::Model,
+    ema: Ema<T::Model>,
+    optimizer: ModuleOptimizer,
+    state: CheckpointState,
+    valid: Vec<TokenBatch>,
+}
+
+impl<T: Task + 'static> Trainer<T> {
+    /// A run from its beginning, or, with `resume`, from its last checkpoint if it has one.
+    ///
+    /// # Errors
+    /// A run directory that holds another run, or a checkpoint that does not fit.
+    pub fn new(task: T, config: &ExperimentConfig, run: RunDir, resume: bool) -> Result<Self, TrainingError> {
+        let decay = task.optimizer().ema_decay;
+        let mut model = task.fresh_model();
+        let mut optimizer = ParamGroups::standard().optimizer(task.optimizer());
+        let mut ema = Ema::new(&model, decay);
+        let mut state = CheckpointState {
+            format_version: FORMAT_VERSION,
+            model: task.name().into(),
+            update: 0,
+            skipped: 0,
+            window: [0.0; 4],
+            best: None,
+        };
+        let known = run.manifest();
+        if let (Some(_), false) = (&known, resume) {
+            return Err(TrainingError::RunExists { path: run.root().to_owned() });
+        }
+        let wanted = config.fingerprint();
+        if let Some(found) = known.filter(|found| found.config != wanted) {
+            let (found, wanted) = (found.config.to_string(), wanted.to_string());
+            return Err(TrainingError::OtherConfig { path: run.root().to_owned(), found, wanted });
+        }
+        if let Some(update) = run.checkpoints().last().copied() {
+            let dir = run.checkpoint(update);
+            state = Checkpoint::state(&dir)?;
+            model = Checkpoint::weights(&dir, false)?.load_into(model)?;
+            let average = Checkpoint::weights(&dir, true)?.load_into(model.valid())?;
+            ema = Ema::restored(average, decay);
+            optimizer = Checkpoint::optimizer(&dir, optimizer)?;
+        }
+        run.truncate_metrics(state.update)?;
+        let valid = valid_batches(&task, config)?;
+        Ok(Self { task: Arc::new(task), config: config.clone(), run, model, ema, optimizer, state, valid })
+    }
+
+    /// The averaged model.
+    pub fn averaged(&self) -> &T::Model {
+        self.ema.model()
+    }
+
+    /// Trains up to the configured number of updates, or until the observer asks to stop.
+    ///
+    /// # Errors
+    /// Losses that are not finite for too long, or files that cannot be written.
+    pub fn run(mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
+        let task = Arc::clone(&self.task);
+        let training = self.config.training.clone();
+        let (max_updates, accumulation) = (task.max_updates(), task.grad_accumulation() as u64);
+        let cache = task.cache();
+        let lengths: Vec<(usize, usize)> =
+            cache.split(Split::Train).into_iter().map(|i| (i, cache.utterances()[i].n_frames)).collect();
+        if lengths.is_empty() {
+            return Err(TrainingError::EmptySplit { split: "train" });
+        }
+        let mut plan = BatchPlan::new(lengths, &self.config.data.batch, self.config.seed);
+        let maker = Arc::clone(&task);
+        let first = self.state.update * accumulation;
+        let batches = prefetch(first, max_updates * accumulation, self.config.data.batch.prefetch_batches, move |position| {
+            let (_, utterances) = plan.batch(position);
+            maker.batch(&utterances, position)
+        });
+        let (started, first_update) = (Instant::now(), self.state.update);
+        let mut stopped = "the configured number of updates was reached".to_owned();
+        while self.state.update < max_updates {
+            let learning_rate = task.optimizer().learning_rate.at(self.state.update, max_updates);
+            let mut accumulated = GradientsAccumulator::new();
+            let (mut objective, mut cross_entropy) = (0.0, 0.0);
+            for micro in 0..accumulation {
+                let Ok(batch) = batches.recv() else { break };
+                let report = task.loss(&self.model, &batch, self.state.update, micro)?;
+                objective += scalar(report.objective.clone()) / accumulation as f64;
+                cross_entropy += scalar(report.cross_entropy) / accumulation as f64;
+                let grads = (report.objective / accumulation as f64).backward();
+                accumulated.accumulate(&self.model, GradientsParams::from_grads(grads, &self.model));
+            }
+            let mut grads = accumulated.grads();
+            let health = clip(&self.model, &mut grads, task.optimizer().max_grad_norm);
+            self.state.update += 1;
+            if objective.is_finite() && health.is_finite() {
+                self.model = self.optimizer.step(learning_rate, self.model, grads);
+                self.ema.update(&self.model, self.state.update);
+                self.state.skipped = 0;
+                for (sum, value) in self.state.window.iter_mut().zip([objective, cross_entropy, health.norm, 1.0]) {
+                    *sum += value;
+                }
+            } else {
+                self.state.skipped += 1;
+                self.event(format!("update skipped: loss {objective}, gradient norm {}", health.norm))?;
+                if self.state.skipped >= training.max_skipped_updates {
+                    return Err(TrainingError::Diverged { update: self.state.update, skipped: self.state.skipped });
+                }
+            }
+            let update = self.state.update;
+            let due = |every: u64| update.is_multiple_of(every) || update == max_updates;
+            if due(training.log_every_updates) {
+                let done = (update - first_update) as f64;
+                let updates_per_s = done / started.elapsed().as_secs_f64().max(1e-9);
+                self.log(learning_rate, Progress { update, max_updates, updates_per_s }, observer)?;
+            }
+            if due(training.validate_every_updates) {
+                self.validate(observer)?;
+            }
+            let stop = observer.should_stop();
+            if due(training.checkpoint_every_updates) || stop {
+                self.checkpoint(observer)?;
+            }
+            if stop {
+                stopped = "it was asked to stop".into();
+                break;
+            }
+        }
+        if let Some(mut manifest) = self.run.manifest() {
+            manifest.stopped.clone_from(&stopped);
+            self.run.describe(&self.config, &manifest)?;
+        }
+        Ok(TrainOutcome { update: self.state.update, stopped, best: self.state.best })
+    }
+
+    fn event(&self, message: String) -> Result<(), TrainingError> {
+        tracing::warn!(update = self.state.update, "{message}");
+        self.run.append(&MetricsLine::Event(RunEvent { update: self.state.update, message }))
+    }
+
+    fn log(
+        &mut self,
+        learning_rate: f64,
+        progress: Progress,
+        observer: &mut dyn TrainObserver<T::Model>,
+    ) -> Result<(), TrainingError> {
+        let [objective, cross_entropy, grad_norm, n] = self.state.window;
+        self.state.window = [0.0; 4];
+        if n == 0.0 {
+            return Ok(());
+        }
+        let metrics = TrainMetrics {
+            update: progress.update,
+            objective: objective / n,
+            cross_entropy: cross_entropy / n,
+            grad_norm: grad_norm / n,
+            learning_rate,
+        };
+        self.run.append(&MetricsLine::Train(metrics.clone()))?;
+        observer.on_train(&metrics, progress);
+        Ok(())
+    }
+
+    fn validate(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
+        let codebooks = self.task.validate(self.ema.model(), &self.valid)?;
+        let cross_entropy = codebooks.iter().map(|c| c.cross_entropy).sum::<f64>() / codebooks.len().max(1) as f64;
+        let verdict = diagnosis::verdict(&codebooks);
+        let metrics =
+            ValidationMetrics { update: self.state.update, ema: true, cross_entropy, codebooks, verdict };
+        self.run.append(&MetricsLine::Validation(metrics.clone()))?;
+        if self.state.best.as_ref().is_none_or(|best| cross_entropy < best.value) {
+            // The best moment is kept as a checkpoint of its own, so that `best.json` never points at nothing.
+            let best = BestRecord {
+                format_version: FORMAT_VERSION,
+                update: self.state.update,
+                checkpoint: format!("step-{:08}", self.state.update),
+                criterion: "validation cross-entropy of the averaged weights".into(),
+                value: cross_entropy,
+            };
+            self.state.best = Some(best.clone());
+            self.checkpoint(observer)?;
+            self.run.write_best(&best)?;
+        }
+        observer.on_validation(&metrics, self.ema.model());
+        Ok(())
+    }
+
+    fn checkpoint(&self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
+        let dir = self.run.checkpoint(self.state.update);
+        Checkpoint::write(
+            &dir,
+            &self.model,
+            &self.ema,
+            &self.optimizer,
+            &self.state,
+            self.task.contract(),
+            &self.config,
+        )?;
+        let best = self.state.best.as_ref().map(|b| b.update);
+        let mut others: Vec<u64> = self.run.checkpoints().into_iter().filter(|u| Some(*u) != best).collect();
+        others.truncate(others.len().saturating_sub(self.config.training.keep_checkpoints));
+        for update in others {
+            let old = self.run.checkpoint(update);
+            std::fs::remove_dir_all(&old).map_err(|source| TrainingError::Write { path: old, source })?;
+        }
+        observer.on_checkpoint(&dir);
+        Ok(())
+    }
+}
+
+/// All validation utterances, in order of length, in batches within the frame budget.
+fn valid_batches<T: Task>(task: &T, config: &ExperimentConfig) -> Result<Vec<TokenBatch>, TrainingError> {
+    let cache = task.cache();
+    let mut utterances = cache.split(Split::Valid);
+    if utterances.is_empty() {
+        return Err(TrainingError::EmptySplit { split: "valid" });
+    }
+    utterances.sort_by_key(|i| (cache.utterances()[*i].n_frames, *i));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for utterance in utterances {
+        let length = cache.utterances()[utterance].n_frames;
+        match batches.last_mut() {
+            Some(batch) if (batch.len() + 1) * length <= config.data.batch.max_frames => batch.push(utterance),
+            _ => batches.push(vec![utterance]),
+        }
+    }
+    Ok(batches.iter().enumerate().map(|(i, batch)| task.batch(batch, u64::MAX - i as u64)).collect())
+}
