@@ -1,1 +1,29 @@
-//! stub
+//! Text and a voice in, speech out: the crate that others embed.
+//!
+//! ```no_run
+//! use harmonica_inference::{SynthesisRequest, SynthesizerBuilder};
+//!
+//! # fn main() -> Result<(), harmonica_inference::InferenceError> {
+//! let synthesizer = SynthesizerBuilder::new("assets/demo-bundle").open()?;
+//! let speech = synthesizer.speak(&SynthesisRequest::new("open the red box").voice("slt"))?;
+//! speech.save("hello.wav".as_ref())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Synthesizer`] is opened once and shared between threads; a [`SynthesisRequest`] is a value. Nothing here is global.
+//! Invariant: on the CPU the same bundle, request and seed give the same samples.
+
+mod bundle;
+mod error;
+mod speech;
+mod synthesizer;
+
+pub use bundle::{Bundle, BundleManifest, BundleParts};
+pub use error::InferenceError;
+pub use harmonica_audio::Waveform;
+pub use harmonica_codec::CodecTokens;
+pub use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
+pub use harmonica_runtime::DevicePreference;
+pub use speech::{Speech, StopReason};
+pub use synthesizer::{SynthesisRequest, Synthesizer, SynthesizerBuilder, Voice};

@@ -1,0 +1,230 @@
+//! Speaks from a bundle.
+
+use crate::{Bundle, InferenceError, Speech, StopReason};
+use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
+use harmonica_config_schema::{CodebookIndex, DecodeConfig, NarDecodeKind};
+use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder};
+use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
+use harmonica_runtime::{DevicePreference, open_device};
+use harmonica_text::{TextError, TextTokenizer};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// A voice of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voice {
+    /// Its name.
+    pub name: String,
+}
+
+/// What to say, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SynthesisRequest {
+    text: String,
+    voice: Option<String>,
+    seed: u64,
+    decode: Option<DecodeConfig>,
+}
+
+impl SynthesisRequest {
+    /// Says a text with the bundle's first voice and its own settings, seed 1.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), voice: None, seed: 1, decode: None }
+    }
+
+    /// Chooses a voice.
+    pub fn voice(mut self, name: impl Into<String>) -> Self {
+        self.voice = Some(name.into());
+        self
+    }
+
+    /// Chooses the seed of the draws.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Replaces the bundle's decode settings.
+    pub fn decode(mut self, decode: DecodeConfig) -> Self {
+        self.decode = Some(decode);
+        self
+    }
+}
+
+/// Opens a [`Synthesizer`].
+#[derive(Debug, Clone)]
+pub struct SynthesizerBuilder {
+    bundle: PathBuf,
+    device: DevicePreference,
+}
+
+impl SynthesizerBuilder {
+    /// For the bundle in a directory, on the processor.
+    pub fn new(bundle: impl Into<PathBuf>) -> Self {
+        Self { bundle: bundle.into(), device: DevicePreference::Auto }
+    }
+
+    /// Chooses the device.
+    pub fn device(mut self, device: DevicePreference) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Opens the bundle.
+    ///
+    /// # Errors
+    /// A bundle that is missing, damaged or does not belong together; a device that is not there.
+    pub fn open(self) -> Result<Synthesizer, InferenceError> {
+        Synthesizer::from_bundle(Bundle::open(&self.bundle)?, self.device)
+    }
+}
+
+/// Speaks. Share it between threads; it never changes.
+pub struct Synthesizer {
+    // burn's parameters initialise lazily behind a cell; the lock makes that sound to share.
+    models: Mutex<(ArModel, NarModel)>,
+    codec: Arc<MelRvq>,
+    tokenizer: TextTokenizer,
+    voices: Vec<String>,
+    known_words: Option<BTreeSet<String>>,
+    decode: DecodeConfig,
+    max_text_symbols: usize,
+}
+
+/// Centroids of a codec, unscaled, for expected decoding; scaled ones for the models.
+fn geometry(codec: &MelRvq) -> CodecGeometry {
+    let codebooks = (0..codec.spec().n_codebooks)
+        .map(|q| codec.codebook_vectors(CodebookIndex::from_zero_based(q)).to_vec());
+    CodecGeometry::new(codebooks, codec.latent_width())
+}
+
+impl Synthesizer {
+    /// Speaks from an open bundle.
+    ///
+    /// # Errors
+    /// Weights that do not fit their configuration; a device that is not there.
+    pub fn from_bundle(bundle: Bundle, device: DevicePreference) -> Result<Self, InferenceError> {
+        let device = open_device(device)?.device;
+        let Bundle { manifest, ar, nar, codec } = bundle;
+        let geometry = geometry(&codec);
+        let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
+        let ar = ar.load_into(ArModel::new(&manifest.ar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
+        let nar = nar.load_into(NarModel::new(&manifest.nar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
+        Ok(Self {
+            max_text_symbols: ar.max_text_symbols().min(nar.max_text_symbols()),
+            models: Mutex::new((ar, nar)),
+            codec,
+            tokenizer: TextTokenizer::new(manifest.vocab),
+            voices: manifest.voices,
+            known_words: manifest.known_words.map(|words| words.into_iter().collect()),
+            decode: manifest.decode,
+        })
+    }
+
+    /// The bundle's voices.
+    pub fn voices(&self) -> Vec<Voice> {
+        self.voices.iter().map(|name| Voice { name: name.clone() }).collect()
+    }
+
+    /// The codec.
+    pub fn codec(&self) -> &MelRvq {
+        &self.codec
+    }
+
+    /// The decode settings that requests use unless they bring their own.
+    pub fn decode_config(&self) -> &DecodeConfig {
+        &self.decode
+    }
+
+    /// Says a request.
+    ///
+    /// # Errors
+    /// An empty or too long text, an unknown character or voice.
+    pub fn speak(&self, request: &SynthesisRequest) -> Result<Speech, InferenceError> {
+        self.speak_with_progress(request, |_| true)
+    }
+
+    /// Says a request; `on_frame` hears how many codec frames are written and returns false to cancel.
+    ///
+    /// # Errors
+    /// As [`Self::speak`].
+    pub fn speak_with_progress(
+        &self,
+        request: &SynthesisRequest,
+        mut on_frame: impl FnMut(usize) -> bool,
+    ) -> Result<Speech, InferenceError> {
+        let speaker = match &request.voice {
+            None => 0,
+            Some(name) => self.voices.iter().position(|v| v == name).ok_or_else(|| InferenceError::UnknownVoice {
+                voice: name.clone(),
+                known: self.voices.clone(),
+            })?,
+        } as i32;
+        let tokens = self.tokenizer.tokenize(&request.text)?;
+        if tokens.ids.len() > self.max_text_symbols {
+            return Err(TextError::TooLong { symbols: tokens.ids.len(), limit: self.max_text_symbols }.into());
+        }
+        let text: Vec<i32> = tokens.ids.iter().map(|id| *id as i32).collect();
+        let mut warnings = self.unknown_words(&tokens.normalized);
+        let decode = request.decode.as_ref().unwrap_or(&self.decode);
+        let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let mut cancelled = false;
+        let written = ArDecoder::new(decode.ar.clone()).decode(&ar, &text, speaker, &[], request.seed, |n| {
+            cancelled = !on_frame(n);
+            !cancelled
+        })?;
+        let stop = match (cancelled, written.stop) {
+            (true, _) => StopReason::Cancelled,
+            (_, ArStop::EndOfSpeech) => StopReason::EndOfSpeech,
+            (_, ArStop::LengthBound) => {
+                warnings.push("the end of speech was not reached: the sentence was cut at its length bound".into());
+                StopReason::LengthBound
+            }
+        };
+        let n_codebooks = self.codec.spec().n_codebooks;
+        let codebooks: Vec<&[f32]> =
+            (0..n_codebooks).map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q))).collect();
+        let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
+        let filled =
+            NarDecoder::new(decode.nar.kind).decode(&nar, &text, speaker, None, &written.codes, centroids)?;
+        Ok(Speech {
+            waveform: self.codec.decode_latent(&filled.latents),
+            codes: filled.codes,
+            normalized_text: tokens.normalized,
+            stop,
+            warnings,
+        })
+    }
+
+    fn unknown_words(&self, normalized: &str) -> Vec<String> {
+        let Some(known) = &self.known_words else { return Vec::new() };
+        let strip = |word: &str| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+        let unknown: BTreeSet<String> = normalized
+            .split([' ', '-'])
+            .map(strip)
+            .filter(|word| !word.is_empty() && !known.contains(word))
+            .collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let list: Vec<String> = unknown.into_iter().collect();
+        vec![format!("this model was trained on {} words only; it has never heard: {}", known.len(), list.join(", "))]
+    }
+
+    /// What the codec alone makes of a recording with its first `n_codebooks` codebooks: the ceiling of any model.
+    ///
+    /// # Errors
+    /// A recording that cannot be resampled.
+    pub fn resynthesise(&self, waveform: &Waveform, n_codebooks: usize) -> Result<(Waveform, CodecTokens), InferenceError> {
+        let tokens = self.codec.encode(waveform)?.truncated(n_codebooks);
+        Ok((self.codec.decode(&tokens)?, tokens))
+    }
+
+    /// The ways in which the NAR model's output can be spoken.
+    pub fn nar_kinds() -> [NarDecodeKind; 3] {
+        [NarDecodeKind::None, NarDecodeKind::Argmax, NarDecodeKind::Expected]
+    }
+}
+
+use harmonica_audio::Waveform;
