@@ -1,8 +1,8 @@
 //! A codec as a directory: `codec.json` (kind, settings, fingerprint) and `codec.safetensors` (weights).
 
 use crate::mel_rvq::MelRvqWeights;
-use crate::{AudioCodec, CodecError, MelRvq};
-use harmonica_config_schema::{CodecKind, Fingerprint, MelRvqConfig};
+use crate::{AudioCodec, CodecError, CodecTokens, MelRvq};
+use harmonica_config_schema::{CodecKind, CodecSpec, Fingerprint, MelRvqConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -93,4 +93,49 @@ pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
         return Err(refuse(WEIGHTS, reason));
     }
     Ok(Arc::new(codec))
+}
+
+/// Writes tokens as safetensors: `codes`, int32 `[Q, T]`, and `n_samples`, int32 `[1]`.
+///
+/// # Errors
+/// A path that cannot be written to.
+pub fn write_tokens(tokens: &CodecTokens, path: &Path) -> Result<(), CodecError> {
+    let failed = |source| CodecError::Write { path: path.to_owned(), source };
+    let codes: Vec<u8> = tokens.codes().iter().flat_map(|c| i32::from(*c).to_le_bytes()).collect();
+    let n_samples = (tokens.n_samples() as i32).to_le_bytes();
+    let shape = vec![tokens.n_codebooks(), tokens.n_frames()];
+    let views = TensorView::new(Dtype::I32, shape, &codes)
+        .and_then(|codes| Ok([("codes", codes), ("n_samples", TensorView::new(Dtype::I32, vec![1], &n_samples)?)]));
+    let bytes = views
+        .and_then(|views| safetensors::serialize(views, None))
+        .map_err(|e| failed(std::io::Error::other(e.to_string())))?;
+    std::fs::write(path, bytes).map_err(failed)
+}
+
+/// Reads tokens that [`write_tokens`] wrote; without `n_samples` they stand for whole frames.
+///
+/// # Errors
+/// A file that is missing, damaged or holds codes of another codec.
+pub fn read_tokens(path: &Path, spec: &CodecSpec) -> Result<CodecTokens, CodecError> {
+    let refuse = |reason: String| CodecError::Read { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
+    let ints = |name: &str| -> Result<(Vec<i32>, Vec<usize>), CodecError> {
+        let tensor = file.tensor(name).map_err(|e| refuse(e.to_string()))?;
+        if tensor.dtype() != Dtype::I32 {
+            return Err(refuse(format!("tensor `{name}` is not int32")));
+        }
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|w| i32::from_le_bytes(*w)).collect();
+        Ok((values, tensor.shape().to_vec()))
+    };
+    let (codes, shape) = ints("codes")?;
+    let [n_codebooks, n_frames] = shape[..] else {
+        return Err(refuse(format!("`codes` has shape {shape:?}, not [Q, T]")));
+    };
+    let codes = codes
+        .into_iter()
+        .map(|c| u16::try_from(c).map_err(|_| refuse(format!("code {c} is out of range"))))
+        .collect::<Result<_, _>>()?;
+    let n_samples = ints("n_samples").ok().and_then(|(n, _)| usize::try_from(*n.first()?).ok());
+    CodecTokens::new(codes, n_codebooks, n_samples.unwrap_or(n_frames * spec.hop_samples), spec)
 }

@@ -23,5 +23,5 @@ pub use manifest::{Manifest, Split, Utterance};
 pub use packed::unpack;
 pub use plan::BatchPlan;
 pub use prefetch::prefetch;
-pub use preprocess::{Preprocessed, condition, preprocess};
+pub use preprocess::{Preprocessed, check, condition, preprocess};
 pub use quality::{QualityFilter, QualityReport, QualityRow, QualityVerdict};

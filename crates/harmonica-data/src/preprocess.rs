@@ -77,21 +77,30 @@ fn judge(utterance: &Utterance, manifest: &Manifest, config: &ExperimentConfig, 
     }
 }
 
-/// Judges every utterance without encoding it; waveforms of the kept training utterances go to `keep`.
-///
-/// # Errors
-/// None of its own; unreadable audio is a verdict.
-pub(crate) fn judge_all(
+/// Measures and judges every utterance of a corpus without encoding it. `progress` hears how many are done.
+pub fn check(
     manifest: &Manifest,
     config: &ExperimentConfig,
     tokenizer: &TextTokenizer,
-    mut each: impl FnMut(usize, &Utterance, QualityRow, Option<(TextTokens, Waveform)>),
+    progress: impl FnMut(usize),
+) -> QualityReport {
+    let mut rows = Vec::new();
+    judge_all(manifest, config, tokenizer, |_, row, _| rows.push(row), progress);
+    QualityReport::new(config.data.quality.clone(), rows)
+}
+
+/// Judges every utterance in corpus order; `each` gets its row number, its verdict and, if it is kept, what was read.
+fn judge_all(
+    manifest: &Manifest,
+    config: &ExperimentConfig,
+    tokenizer: &TextTokenizer,
+    mut each: impl FnMut(usize, QualityRow, Option<(TextTokens, Waveform)>),
     mut progress: impl FnMut(usize),
 ) {
     for (chunk_number, chunk) in manifest.utterances.chunks(CHUNK_UTTERANCES).enumerate() {
         let judged: Vec<Judged> = chunk.par_iter().map(|u| judge(u, manifest, config, tokenizer)).collect();
-        for (i, (utterance, judged)) in chunk.iter().zip(judged).enumerate() {
-            each(chunk_number * CHUNK_UTTERANCES + i, utterance, judged.row, judged.kept);
+        for (i, judged) in judged.into_iter().enumerate() {
+            each(chunk_number * CHUNK_UTTERANCES + i, judged.row, judged.kept);
         }
         progress(chunk_number * CHUNK_UTTERANCES + chunk.len());
     }
@@ -127,7 +136,7 @@ pub fn preprocess(
         manifest,
         config,
         tokenizer,
-        |row, _, judged, found| {
+        |row, judged, found| {
             rows.push(judged);
             if let Some((text, waveform)) = found {
                 pending.push((row, text, waveform));

@@ -1,2 +1,65 @@
-//! stub
-fn main() {}
+//! `harmonica-lab`: the command researchers train, diagnose and judge with.
+//!
+//! Arguments in, library call, words out. The composition root: it opens the device, registers research terms, and gives
+//! training its observers. Exit codes: 0 done, 1 refused (stale cache, parts that do not belong together), 2 error.
+
+mod commands;
+mod failure;
+mod observers;
+mod output;
+mod setup;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "harmonica-lab", version, about = "Train, diagnose and judge neural codec language models for speech")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check, show or compare configurations
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    /// Fit, describe and use codecs
+    #[command(subcommand)]
+    Codec(commands::codec::CodecCommand),
+    /// Unpack and check corpora
+    #[command(subcommand)]
+    Data(commands::data::DataCommand),
+    /// Encode a corpus into the token cache
+    Preprocess(commands::preprocess::PreprocessArguments),
+    /// Train the AR or the NAR model
+    Train(commands::train::TrainArguments),
+    /// Make one directory that speaks
+    Bundle(commands::bundle::BundleArguments),
+    /// Describe a checkpoint
+    #[command(subcommand)]
+    Checkpoint(commands::checkpoint::CheckpointCommand),
+}
+
+fn main() -> ExitCode {
+    harmonica_runtime::tune_allocator();
+    let arguments = Arguments::parse();
+    harmonica_runtime::init_telemetry("info");
+    let out = output::Output { json: arguments.json };
+    let result = match arguments.command {
+        Command::Config(command) => commands::config::run(command, out),
+        Command::Codec(command) => commands::codec::run(command, out),
+        Command::Data(command) => commands::data::run(command, out),
+        Command::Preprocess(arguments) => commands::preprocess::run(&arguments, out),
+        Command::Train(arguments) => commands::train::run(&arguments, out),
+        Command::Bundle(arguments) => commands::bundle::run(&arguments, out),
+        Command::Checkpoint(command) => commands::checkpoint::run(command, out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => out.fail(&failure),
+    }
+}

@@ -1,0 +1,104 @@
+//! `bundle`: one directory that speaks.
+
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::Args;
+use harmonica_config_schema::{ConfigLoader, ExperimentConfig};
+use harmonica_data::{Split, TokenCache};
+use harmonica_inference::{Bundle, BundleManifest, BundleParts};
+use harmonica_text::Vocab;
+use harmonica_training::Checkpoint;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A vocabulary of at most so many words is listed in the bundle, so that other words can warn.
+const CLOSED_VOCABULARY_WORDS: usize = 200;
+
+/// Arguments of `bundle`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle")]
+pub(crate) struct BundleArguments {
+    /// AR checkpoint
+    #[arg(long, value_name = "CKPT")]
+    ar: PathBuf,
+    /// NAR checkpoint
+    #[arg(long, value_name = "CKPT")]
+    nar: PathBuf,
+    /// Codec directory
+    #[arg(long, value_name = "DIR")]
+    codec: PathBuf,
+    /// Where the bundle goes
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Decode settings as a JSON file, such as the one that an evaluation on validation chose
+    #[arg(long, value_name = "FILE")]
+    decode: Option<PathBuf>,
+}
+
+fn config_of(checkpoint: &Path) -> Result<ExperimentConfig, Failure> {
+    Ok(ConfigLoader::new().file(checkpoint.join("config.toml")).load()?)
+}
+
+/// Collects the parts of a bundle from two checkpoints.
+pub(crate) fn collect(
+    ar: &Path,
+    nar: &Path,
+    codec: &Path,
+    decode: Option<&Path>,
+) -> Result<BundleParts, Failure> {
+    let (config, nar_config) = (config_of(ar)?, config_of(nar)?);
+    let (ar_contract, nar_contract) = (Checkpoint::contract(ar)?, Checkpoint::contract(nar)?);
+    ar_contract.check_nar(&nar_contract)?;
+    let open = harmonica_codec::open(codec)?;
+    {
+        use harmonica_codec::AudioCodec;
+        ar_contract.check_codec(open.spec(), open.fingerprint())?;
+    }
+    let decode = match decode {
+        None => config.decode.clone(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Failure::error(format!("cannot read `{}`: {e}", path.display())))?;
+            serde_json::from_str(&text)
+                .map_err(|e| Failure::error(format!("`{}` holds no decode settings: {e}", path.display())))?
+        }
+    };
+    // The words of the corpus, where its cache is still there; a bundle without them does not warn.
+    let known_words = TokenCache::open(Path::new(&config.data.cache_dir), None).ok().and_then(|cache| {
+        let words: BTreeSet<String> = cache
+            .split(Split::Train)
+            .into_iter()
+            .flat_map(|i| cache.utterances()[i].text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        (words.len() <= CLOSED_VOCABULARY_WORDS).then(|| words.into_iter().collect())
+    });
+    let manifest = BundleManifest {
+        format_version: 1,
+        name: config.name.clone(),
+        config: config.fingerprint(),
+        ar: config.model.ar,
+        nar: nar_config.model.nar,
+        voices: ar_contract.speakers.clone(),
+        ar_contract,
+        nar_contract,
+        vocab: Vocab::english(),
+        known_words,
+        decode,
+        updates: [Checkpoint::state(ar)?.update, Checkpoint::state(nar)?.update],
+        files: BTreeMap::new(),
+    };
+    Ok(BundleParts {
+        manifest,
+        ar: Checkpoint::weights(ar, true)?,
+        nar: Checkpoint::weights(nar, true)?,
+        codec_dir: codec.to_owned(),
+    })
+}
+
+pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failure> {
+    let parts = collect(&arguments.ar, &arguments.nar, &arguments.codec, arguments.decode.as_deref())?;
+    Bundle::write(&parts, &arguments.output)?;
+    let words = format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));
+    out.result(&serde_json::json!({ "bundle": arguments.output, "voices": parts.manifest.voices }), &words);
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `codec`: fit, describe and use codecs.
+
+use crate::failure::Failure;
+use crate::output::{Meter, Output};
+use crate::setup::ConfigArguments;
+use clap::Subcommand;
+use harmonica_audio::{Waveform, load, save};
+use harmonica_codec::{AudioCodec, CodecTokens, MelRvq, read_tokens, write_tokens};
+use harmonica_config_schema::CodebookIndex;
+use harmonica_data::{Manifest, Split, condition};
+use std::path::PathBuf;
+
+/// Commands about codecs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CodecCommand {
+    /// Fit the embedded codec on a corpus
+    #[command(after_help = "Example: harmonica-lab codec fit --config configs/demo.toml --corpus runs/demo/corpus --output runs/demo/codec")]
+    Fit {
+        /// Corpus directory; held-out utterances are left out where it names them
+        #[arg(long, value_name = "DIR")]
+        corpus: PathBuf,
+        /// Where the codec goes
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Describe a codec
+    #[command(after_help = "Example: harmonica-lab codec info --codec runs/demo/codec --json")]
+    Info {
+        /// Codec directory
+        #[arg(long, value_name = "DIR")]
+        codec: PathBuf,
+    },
+    /// Encode a recording to safetensors (`codes`, int32 [Q, T])
+    #[command(after_help = "Example: harmonica-lab codec encode --codec runs/demo/codec in.wav out.safetensors")]
+    Encode {
+        /// Codec directory
+        #[arg(long, value_name = "DIR")]
+        codec: PathBuf,
+        /// Keep the first codebooks only
+        #[arg(long, value_name = "N")]
+        codebooks: Option<usize>,
+        /// Recording
+        input: PathBuf,
+        /// Safetensors file
+        output: PathBuf,
+    },
+    /// Decode safetensors to a recording
+    #[command(after_help = "Example: harmonica-lab codec decode --codec runs/demo/codec in.safetensors out.wav")]
+    Decode {
+        /// Codec directory
+        #[arg(long, value_name = "DIR")]
+        codec: PathBuf,
+        /// Decode in pieces of so many frames; gives the same samples
+        #[arg(long, value_name = "FRAMES")]
+        stream_chunk: Option<usize>,
+        /// Safetensors file
+        input: PathBuf,
+        /// Recording
+        output: PathBuf,
+    },
+}
+
+pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
+    match command {
+        CodecCommand::Fit { corpus, output, config } => {
+            let config = config.load()?;
+            let manifest = Manifest::read(&corpus, config.data.layout)?;
+            let rows: Vec<_> =
+                manifest.utterances.iter().filter(|u| matches!(u.split, None | Some(Split::Train))).collect();
+            let mut meter = Meter::new(rows.len(), "read");
+            let mut speech: Vec<Waveform> = Vec::with_capacity(rows.len());
+            for (i, row) in rows.iter().enumerate() {
+                // Damaged recordings are the quality report's business.
+                match load(&manifest.root.join(&row.audio)) {
+                    Ok(waveform) => speech.push(condition(waveform, &config.data.audio)?),
+                    Err(error) => out.note(&format!("warning: {error}")),
+                }
+                meter.at(i + 1);
+            }
+            let codec = MelRvq::fit(&config.codec.mel_rvq, &speech, |n, residual| {
+                out.note(&format!("codebook {n}/{}: residual {residual:.3}", config.codec.mel_rvq.n_codebooks));
+            })?;
+            harmonica_codec::save(&codec, &output)?;
+            describe(&codec, out);
+        }
+        CodecCommand::Info { codec } => describe(harmonica_codec::open(&codec)?.as_ref(), out),
+        CodecCommand::Encode { codec, codebooks, input, output } => {
+            let codec = harmonica_codec::open(&codec)?;
+            let n = codebooks.unwrap_or(codec.spec().n_codebooks);
+            if n == 0 || n > codec.spec().n_codebooks {
+                return Err(Failure::error(format!("--codebooks {n} is not from 1 to {}", codec.spec().n_codebooks)));
+            }
+            let tokens = codec.encode(&load(&input)?)?.truncated(n);
+            write_tokens(&tokens, &output)?;
+            let words = format!("{} codebooks x {} frames", tokens.n_codebooks(), tokens.n_frames());
+            out.result(&serde_json::json!({ "n_codebooks": tokens.n_codebooks(), "n_frames": tokens.n_frames() }), &words);
+        }
+        CodecCommand::Decode { codec, stream_chunk, input, output } => {
+            let codec = harmonica_codec::open(&codec)?;
+            let tokens: CodecTokens = read_tokens(&input, codec.spec())?;
+            let waveform = match stream_chunk {
+                None => codec.decode(&tokens)?,
+                Some(frames) => {
+                    let latents = codec.latents(&tokens)?;
+                    let mut stream = codec.decode_stream();
+                    let pieces = latents.chunks(frames.max(1) * codec.latent_width());
+                    let mut samples: Vec<f32> = pieces.flat_map(|piece| stream.push(piece)).collect();
+                    samples.extend(stream.finish());
+                    Waveform::new(samples, codec.spec().sample_rate_hz).slice(0, tokens.n_samples())
+                }
+            };
+            save(&output, &waveform)?;
+            out.result(&serde_json::json!({ "duration_s": waveform.duration_s() }), &format!("{:.2} s", waveform.duration_s()));
+        }
+    }
+    Ok(())
+}
+
+fn describe(codec: &MelRvq, out: Output) {
+    let spec = codec.spec();
+    let n_values = codec.codebook_vectors(CodebookIndex::FIRST).len() * spec.n_codebooks;
+    let value = serde_json::json!({
+        "spec": spec, "frame_rate_hz": spec.frame_rate_hz(), "fingerprint": codec.fingerprint(), "codebook_values": n_values,
+    });
+    let words = format!(
+        "{}: {} Hz, {:.2} frames/s, {} codebooks of {}, fingerprint {}",
+        spec.id,
+        spec.sample_rate_hz,
+        spec.frame_rate_hz(),
+        spec.n_codebooks,
+        spec.codebook_size,
+        codec.fingerprint()
+    );
+    out.result(&value, &words);
+}

@@ -1,0 +1,9 @@
+//! One file a command.
+
+pub(crate) mod bundle;
+pub(crate) mod checkpoint;
+pub(crate) mod codec;
+pub(crate) mod config;
+pub(crate) mod data;
+pub(crate) mod preprocess;
+pub(crate) mod train;

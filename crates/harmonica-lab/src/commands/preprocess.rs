@@ -1,0 +1,53 @@
+//! `preprocess`: corpus to token cache, with its quality report.
+
+use crate::failure::Failure;
+use crate::output::{Meter, Output};
+use crate::setup::{ConfigArguments, open_cache, open_codec};
+use clap::Args;
+use harmonica_data::{Manifest, preprocess};
+use harmonica_text::{TextTokenizer, Vocab};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `preprocess`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality")]
+pub(crate) struct PreprocessArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Where quality.json, quality.csv and blacklist.txt go; the cache directory if left out
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+    /// Keep a cache that was made from something else
+    #[arg(long)]
+    allow_cache_mismatch: bool,
+}
+
+pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
+    let codec = open_codec(&config.codec.dir)?;
+    let cache_dir = Path::new(&config.data.cache_dir);
+    if cache_dir.join("fingerprint.json").exists()
+        && let Ok(cache) = open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)
+    {
+        let words = format!("the cache at {} is up to date: {} utterances", cache_dir.display(), cache.utterances().len());
+        out.result(&serde_json::json!({ "utterances": cache.utterances().len(), "up_to_date": true }), &words);
+        return Ok(());
+    }
+    let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
+    let tokenizer = TextTokenizer::new(Vocab::english());
+    let mut meter = Meter::new(manifest.utterances.len(), "preprocess");
+    let done = preprocess(&manifest, &config, codec.as_ref(), &tokenizer, |n| meter.at(n))?;
+    done.cache.write(cache_dir)?;
+    done.report.write(arguments.report_dir.as_deref().unwrap_or(cache_dir))?;
+    let words = format!(
+        "{} utterances kept, {} dropped; cache at {}",
+        done.report.kept,
+        done.report.dropped_utterances,
+        cache_dir.display()
+    );
+    let value = serde_json::json!({
+        "rows": done.report.rows, "kept": done.report.kept, "dropped": done.report.dropped, "cache": cache_dir,
+    });
+    out.result(&value, &words);
+    Ok(())
+}

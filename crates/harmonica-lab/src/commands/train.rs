@@ -1,0 +1,116 @@
+//! `train`: one model in one run directory.
+
+use crate::failure::Failure;
+use crate::observers::{HearItLearn, LabObserver};
+use crate::output::Output;
+use crate::setup::{ConfigArguments, contract, geometry, open_cache, open_codec};
+use clap::{Args, ValueEnum};
+use harmonica_codec::AudioCodec;
+use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
+use harmonica_data::Split;
+use harmonica_model_core::{LossRegistry, parameter_names};
+use harmonica_runtime::{DevicePreference, open_device};
+use harmonica_training::{ArTask, NarTask, RunDir, Task, TrainObserver, TrainOutcome, Trainer};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which of the two models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelKind {
+    /// Writes codebook 1.
+    Ar,
+    /// Fills codebooks 2..Q.
+    Nar,
+}
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: harmonica-lab train --model ar --config configs/demo.toml --run-dir runs/demo/ar")]
+pub(crate) struct TrainArguments {
+    /// Which model
+    #[arg(long)]
+    model: ModelKind,
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Where metrics and checkpoints go
+    #[arg(long, value_name = "DIR")]
+    run_dir: PathBuf,
+    /// Go on with the run that is there; without a checkpoint it starts at update 0
+    #[arg(long)]
+    resume: bool,
+    /// Overrides training.{ar,nar}.max_updates
+    #[arg(long, value_name = "N")]
+    max_updates: Option<u64>,
+    /// auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]
+    #[arg(long, default_value = "auto")]
+    device: DevicePreference,
+    /// Take the cache as it is, whatever it was made from
+    #[arg(long)]
+    allow_cache_mismatch: bool,
+}
+
+pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure> {
+    let mut config = arguments.config.load()?;
+    if let Some(n) = arguments.max_updates {
+        config.training.ar.max_updates = n;
+        config.training.nar.max_updates = n;
+        config.validate()?;
+    }
+    let device = open_device(arguments.device)?;
+    tracing::info!("device {} ({})", device.name, device.reason);
+    let autodiff = device.device.clone().autodiff();
+    let codec = open_codec(&config.codec.dir)?;
+    let cache = Arc::new(open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)?);
+    let run = RunDir::new(&arguments.run_dir)?;
+    let is_ar = arguments.model == ModelKind::Ar;
+    let contract = contract(&config, codec.as_ref(), &cache, is_ar);
+    contract.check_codec(codec.spec(), codec.fingerprint())?;
+    let mut registry = LossRegistry::stable();
+    harmonica_research::register(&mut registry);
+    let geometry = geometry(codec.as_ref());
+    let manifest = RunManifest {
+        format_version: FORMAT_VERSION,
+        name: config.name.clone(),
+        model: if is_ar { "ar" } else { "nar" }.into(),
+        n_parameters: 0,
+        config: config.fingerprint(),
+        cache: cache.digest(),
+        program: env!("CARGO_PKG_VERSION").into(),
+        device: device.name.clone(),
+        stopped: String::new(),
+    };
+    let outcome = if is_ar {
+        let sentence = cache.split(Split::Valid).first().map(|i| {
+            let utterance = &cache.utterances()[*i];
+            HearItLearn {
+                codec: Arc::clone(&codec),
+                text: utterance.text_ids.iter().map(|id| *id as i32).collect(),
+                speaker: utterance.speaker as i32,
+                dir: arguments.run_dir.join("samples"),
+            }
+        });
+        let task = ArTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
+        let observer = LabObserver { out, name: "ar", sentence };
+        train(task, &config, run, arguments.resume, manifest, observer)?
+    } else {
+        let task = NarTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
+        train(task, &config, run, arguments.resume, manifest, LabObserver { out, name: "nar", sentence: None })?
+    };
+    let words = format!("{} updates; {}", outcome.update, outcome.stopped);
+    out.result(&serde_json::json!({ "update": outcome.update, "stopped": outcome.stopped, "best": outcome.best }), &words);
+    Ok(())
+}
+
+fn train<T: Task + 'static>(
+    task: T,
+    config: &harmonica_config_schema::ExperimentConfig,
+    run: RunDir,
+    resume: bool,
+    manifest: RunManifest,
+    mut observer: impl TrainObserver<T::Model>,
+) -> Result<TrainOutcome, Failure> {
+    let trainer = Trainer::new(task, config, run.clone(), resume)?;
+    let n_parameters = parameter_names(trainer.averaged()).iter().map(|(_, n)| n).sum();
+    run.describe(config, &RunManifest { n_parameters, ..manifest })?;
+    Ok(trainer.run(&mut observer)?)
+}

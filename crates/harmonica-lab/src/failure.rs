@@ -1,0 +1,62 @@
+//! Every library's error with the exit code that it means.
+
+use harmonica_codec::CodecError;
+use harmonica_config_schema::ConfigError;
+use harmonica_data::DataError;
+use harmonica_inference::InferenceError;
+use harmonica_model_core::ModelError;
+use harmonica_runtime::RuntimeError;
+use harmonica_training::TrainingError;
+use std::error::Error;
+
+/// A command that did not succeed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What went wrong and what to do, with its causes.
+    pub(crate) message: String,
+    /// 1 for a refusal, 2 for an error.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// An error of the command line itself.
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+
+    fn from_error(error: &dyn Error, refused: bool) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let words = inner.to_string();
+            if !message.contains(&words) {
+                message.push_str(&format!(" ({words})"));
+            }
+            cause = inner.source();
+        }
+        Self { message, code: if refused { 1 } else { 2 } }
+    }
+}
+
+macro_rules! from_errors {
+    ($($error:ty => $refused:expr),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let refused: fn(&$error) -> bool = $refused;
+                Self::from_error(&error, refused(&error))
+            }
+        })+
+    };
+}
+
+from_errors! {
+    ConfigError => |_| false,
+    CodecError => |_| false,
+    RuntimeError => |_| false,
+    DataError => |e| matches!(e, DataError::StaleCache { .. }),
+    ModelError => |e| matches!(e, ModelError::ContractViolated { .. }),
+    InferenceError => InferenceError::is_refusal,
+    TrainingError => |e| matches!(e, TrainingError::Model(ModelError::ContractViolated { .. })),
+    harmonica_audio::AudioError => |_| false,
+    harmonica_text::TextError => |_| false,
+}

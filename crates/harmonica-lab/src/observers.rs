@@ -1,0 +1,111 @@
+//! Who watches training from the lab: plain lines, and sentences spoken while the model learns.
+
+use crate::output::Output;
+use harmonica_audio::save;
+use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
+use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
+use harmonica_model_core::ArModel;
+use harmonica_model_core::decode::ArDecoder;
+use harmonica_training::{Progress, TrainObserver};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One fixed sentence, spoken by codebook 1 alone at each validation.
+pub(crate) struct HearItLearn {
+    pub(crate) codec: Arc<MelRvq>,
+    pub(crate) text: Vec<i32>,
+    pub(crate) speaker: i32,
+    pub(crate) dir: PathBuf,
+}
+
+impl HearItLearn {
+    fn speak(&self, model: &ArModel, update: u64) -> Result<PathBuf, String> {
+        let written = ArDecoder::new(ArDecodeConfig::default())
+            .decode(model, &self.text, self.speaker, &[], 1, |_| true)
+            .map_err(|e| e.to_string())?;
+        let width = self.codec.latent_width();
+        let vectors = self.codec.codebook_vectors(CodebookIndex::FIRST);
+        let latents: Vec<f32> =
+            written.codes.iter().flat_map(|c| vectors[*c as usize * width..][..width].iter().copied()).collect();
+        std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
+        let path = self.dir.join(format!("update-{update:08}.wav"));
+        save(&path, &self.codec.decode_latent(&latents)).map_err(|e| e.to_string())?;
+        Ok(path)
+    }
+}
+
+/// Lines with rate and time left; AR runs also speak.
+pub(crate) struct LabObserver {
+    pub(crate) out: Output,
+    pub(crate) name: &'static str,
+    pub(crate) sentence: Option<HearItLearn>,
+}
+
+impl LabObserver {
+    fn train(&self, metrics: &TrainMetrics, progress: Progress) {
+        let left = (progress.max_updates - progress.update) as f64 / progress.updates_per_s.max(1e-9);
+        self.out.note(&format!(
+            "{} {}/{} loss {:.3} ce {:.3} grad {:.2} lr {:.1e} {:.2} updates/s {} left",
+            self.name,
+            metrics.update,
+            progress.max_updates,
+            metrics.objective,
+            metrics.cross_entropy,
+            metrics.grad_norm,
+            metrics.learning_rate,
+            progress.updates_per_s,
+            minutes(left)
+        ));
+    }
+
+    fn validation(&self, metrics: &ValidationMetrics) {
+        for c in &metrics.codebooks {
+            self.out.note(&format!(
+                "{} {} valid codebook {}: ce {:.3} (targets {:.2}) accuracy {:.3} used {:.2} effective {:.2}",
+                self.name,
+                metrics.update,
+                c.codebook,
+                c.cross_entropy,
+                c.target_entropy,
+                c.accuracy,
+                c.utilization_ratio,
+                c.effective_codes_ratio
+            ));
+        }
+        self.out.note(&format!("{} {} verdict: {}", self.name, metrics.update, metrics.verdict.verdict));
+    }
+}
+
+fn minutes(seconds: f64) -> String {
+    format!("{:.0}:{:02.0}", (seconds / 60.0).floor(), seconds % 60.0)
+}
+
+impl TrainObserver<ArModel> for LabObserver {
+    fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
+        self.train(metrics, progress);
+    }
+
+    fn on_validation(&mut self, metrics: &ValidationMetrics, model: &ArModel) {
+        self.validation(metrics);
+        if let Some(sentence) = &self.sentence
+            && let Err(reason) = sentence.speak(model, metrics.update)
+        {
+            self.out.note(&format!("warning: the sample sentence was not spoken: {reason}"));
+        }
+    }
+
+    fn on_checkpoint(&mut self, path: &Path) {
+        tracing::debug!("checkpoint {}", path.display());
+    }
+}
+
+impl TrainObserver<harmonica_model_core::NarModel> for LabObserver {
+    fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
+        self.train(metrics, progress);
+    }
+
+    fn on_validation(&mut self, metrics: &ValidationMetrics, _: &harmonica_model_core::NarModel) {
+        self.validation(metrics);
+    }
+}

@@ -1,0 +1,85 @@
+//! What several commands open in the same way: configuration, codec, cache, contract.
+
+use crate::failure::Failure;
+use clap::Args;
+use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_config_schema::{
+    CodebookIndex, ConfigLoader, ExperimentConfig, SpecialTokens,
+};
+use harmonica_data::{CacheFingerprint, Manifest, TokenCache};
+use harmonica_model_core::{CodecGeometry, InterfaceContract};
+use harmonica_text::{NORMALIZER_VERSION, Vocab};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Layers of a configuration.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArguments {
+    /// TOML file; may be repeated, later files win
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+    /// Override one key with a TOML value; wins over files
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// Seed of every random draw
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+impl ConfigArguments {
+    pub(crate) fn load(&self) -> Result<ExperimentConfig, Failure> {
+        let seed = self.seed.map(|seed| format!("seed={seed}"));
+        let loader = self.config.iter().fold(ConfigLoader::new(), |loader, path| loader.file(path));
+        Ok(loader.overrides(self.overrides.iter().cloned().chain(seed)).load()?)
+    }
+}
+
+pub(crate) fn open_codec(dir: &str) -> Result<Arc<MelRvq>, Failure> {
+    Ok(harmonica_codec::open(Path::new(dir))?)
+}
+
+/// Centroids of every codebook, for the models.
+pub(crate) fn geometry(codec: &dyn AudioCodec) -> CodecGeometry {
+    let codebooks =
+        (0..codec.spec().n_codebooks).map(|q| codec.codebook_vectors(CodebookIndex::from_zero_based(q)).to_vec());
+    CodecGeometry::new(codebooks, codec.latent_width())
+}
+
+/// The cache of a configuration, refused if it was made from anything else.
+pub(crate) fn open_cache(
+    config: &ExperimentConfig,
+    codec: &dyn AudioCodec,
+    allow_mismatch: bool,
+) -> Result<TokenCache, Failure> {
+    let dir = Path::new(&config.data.cache_dir);
+    if allow_mismatch {
+        return Ok(TokenCache::open(dir, None)?);
+    }
+    let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
+    let wanted = CacheFingerprint::new(config, codec, &Vocab::english(), &manifest.fingerprint());
+    Ok(TokenCache::open(dir, Some(&wanted))?)
+}
+
+/// What a model trained with this configuration on this cache promises.
+pub(crate) fn contract(config: &ExperimentConfig, codec: &dyn AudioCodec, cache: &TokenCache, is_ar: bool) -> InterfaceContract {
+    let (ar, nar) = (&config.model.ar, &config.model.nar);
+    let spec = codec.spec().clone();
+    let pick = |a: usize, b: usize| if is_ar { a } else { b };
+    InterfaceContract {
+        format_version: 1,
+        special: SpecialTokens::above(spec.codebook_size),
+        codec: spec,
+        codec_fingerprint: codec.fingerprint().clone(),
+        vocabulary: cache.vocab().fingerprint(),
+        vocabulary_size: cache.vocab().len(),
+        normalizer: NORMALIZER_VERSION.into(),
+        prompt_format: InterfaceContract::PROMPT_FORMAT.into(),
+        speakers: cache.speakers().to_vec(),
+        max_frames: pick(ar.max_frames, nar.max_frames),
+        max_text_symbols: pick(ar.max_text_symbols, nar.max_text_symbols),
+        width: pick(ar.dims().width, nar.dims().width),
+        conditioning: if is_ar { ar.conditioning } else { nar.conditioning },
+        speaker: if is_ar { ar.speaker } else { nar.speaker },
+        length_control: is_ar.then_some(ar.length_control),
+    }
+}
