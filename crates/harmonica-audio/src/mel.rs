@@ -2,8 +2,8 @@
 
 use crate::{Stft, Waveform};
 
-/// Smallest magnitude that the logarithm sees.
-pub const MEL_FLOOR: f32 = 1e-3;
+/// Added to magnitudes before the logarithm: levels below it are background, whose wobble nobody needs to hear.
+pub const MEL_FLOOR: f32 = 0.05;
 
 /// Triangular filters, row by row `[n_mels, n_bins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +98,7 @@ pub fn mel_spectrogram(waveform: &Waveform, stft: &Stft, filters: &MelFilterbank
         }
         for (first, weights) in &bands {
             let energy: f32 = weights.iter().zip(&magnitude[*first..]).map(|(w, m)| w * m).sum();
-            values.push(energy.max(MEL_FLOOR).ln());
+            values.push((energy + MEL_FLOOR).ln());
         }
     }
     MelSpectrum { values, n_mels: filters.n_mels }
