@@ -1,1 +1,23 @@
-//! stub
+//! Numbers that agree with ears, and a page that says so.
+//!
+//! In: waveforms with the texts they should say, and records of runs. Out: word errors by a recognizer that nobody here
+//! wrote, detected failures, and `report.md` / `report.html`.
+//! Invariant: what was not measured is absent, never zero.
+
+mod error;
+mod failures;
+mod html;
+mod picture;
+mod report;
+mod statistics;
+mod suite;
+mod transcriber;
+mod word_errors;
+
+pub use error::EvalError;
+pub use failures::{FailureKind, detect_failures};
+pub use report::{ReportInput, RunCurves, write_report};
+pub use statistics::{Judged, summarise};
+pub use suite::{EvalSuite, Sentence};
+pub use transcriber::{CommandTranscriber, Transcriber};
+pub use word_errors::{EditCounts, character_errors, word_error_rate, word_errors};

@@ -1,0 +1,45 @@
+//! What can go wrong while judging.
+
+use std::path::PathBuf;
+
+/// Why an evaluation stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`; check that the path exists", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write `{}`; check that the directory is writable", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of a suite is malformed.
+    #[error("`{}` line {line}: {reason}; expected path, tab, text or {{\"id\", \"text\", \"speaker\", \"audio\"}}", path.display())]
+    Suite {
+        /// The suite.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The recognizer failed.
+    #[error("the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave evaluation.recognizer empty")]
+    Recognizer {
+        /// The command.
+        command: String,
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! The page: curves, tables, spectrograms and players in one file that opens offline.
+
+use crate::picture::{base64, chart_svg, spectrogram_bmp};
+use crate::report::{ReportInput, RunCurves, codebooks_table, systems_table};
+use harmonica_audio::{Waveform, load, wav_bytes};
+use harmonica_config_schema::record::{EvaluationRecord, MetricsLine};
+use std::path::Path;
+
+/// Sentences that get players.
+const N_PLAYERS: usize = 8;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
+table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}\
+svg{max-width:44rem;width:100%;display:block}svg text{font-size:11px}img{height:64px;max-width:16rem;display:block}\
+audio{height:2rem;width:16rem}.bad{color:#b00020}";
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn table((header, rows): (Vec<&'static str>, Vec<Vec<String>>)) -> String {
+    let cells = |tag: &str, row: &mut dyn Iterator<Item = &str>| -> String {
+        row.map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect()
+    };
+    let body: String =
+        rows.iter().map(|r| format!("<tr>{}</tr>", cells("td", &mut r.iter().map(String::as_str)))).collect();
+    format!("<table><tr>{}</tr>{body}</table>", cells("th", &mut header.into_iter()))
+}
+
+fn player(waveform: &Waveform) -> String {
+    let Ok(bytes) = wav_bytes(waveform) else { return String::new() };
+    format!(
+        "<img alt=\"spectrogram\" src=\"data:image/bmp;base64,{}\"><audio controls preload=\"none\" src=\"data:audio/wav;base64,{}\"></audio>",
+        base64(&spectrogram_bmp(waveform)),
+        base64(&bytes)
+    )
+}
+
+fn player_of(path: &Path) -> String {
+    load(path).map_or_else(|error| format!("<span class=\"bad\">{}</span>", escape(&error.to_string())), |w| player(&w))
+}
+
+fn curves(run: &RunCurves) -> String {
+    let train: Vec<(f64, f64)> = run
+        .metrics
+        .iter()
+        .filter_map(|line| match line {
+            MetricsLine::Train(m) => Some((m.update as f64, m.cross_entropy)),
+            _ => None,
+        })
+        .collect();
+    let validations: Vec<_> = run
+        .metrics
+        .iter()
+        .filter_map(|line| match line {
+            MetricsLine::Validation(m) => Some(m),
+            _ => None,
+        })
+        .collect();
+    let mut loss = vec![("training".to_owned(), train)];
+    let mut used = Vec::new();
+    if let Some(first) = validations.first() {
+        for (i, c) in first.codebooks.iter().enumerate() {
+            let series = |pick: &dyn Fn(usize) -> f64| -> Vec<(f64, f64)> {
+                validations.iter().enumerate().map(|(n, v)| (v.update as f64, pick(n))).collect()
+            };
+            let name = format!("valid, codebook {}", c.codebook);
+            loss.push((name.clone(), series(&|n| validations[n].codebooks[i].cross_entropy)));
+            used.push((name, series(&|n| validations[n].codebooks[i].effective_codes_ratio)));
+        }
+    }
+    let verdicts: Vec<String> =
+        validations.iter().map(|v| format!("{} {}", v.update, v.verdict.verdict)).collect();
+    let model = run.manifest.model.to_uppercase();
+    let mut out = format!(
+        "<h2>{model} model</h2><p>{} parameters on {}. Stopped: {}.</p>{}{}<p>Verdicts: {}.</p>",
+        run.manifest.n_parameters,
+        escape(&run.manifest.device),
+        escape(&run.manifest.stopped),
+        chart_svg(&format!("{model}: cross-entropy, nats a token"), &loss),
+        chart_svg(&format!("{model}: effective codes, share of the targets'"), &used),
+        escape(&verdicts.join(", "))
+    );
+    if !run.samples.is_empty() {
+        out.push_str("<h3>Hear it learn</h3><table><tr><th>update</th><th>one fixed sentence, codebook 1 alone</th></tr>");
+        for (update, path) in &run.samples {
+            out.push_str(&format!("<tr><td>{update}</td><td>{}</td></tr>", player_of(path)));
+        }
+        out.push_str("</table>");
+    }
+    out
+}
+
+fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
+    let recognizer = if record.recognizer.is_empty() {
+        "no recognizer was given, so word errors were not measured".to_owned()
+    } else {
+        format!("recognizer <code>{}</code>", escape(&record.recognizer))
+    };
+    let mut out = format!(
+        "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Held-out codebooks</h3>{}",
+        escape(&record.suite),
+        record.suite_fingerprint,
+        table(systems_table(record)),
+        table(codebooks_table(record))
+    );
+    let n = record.systems.first().map_or(0, |s| s.utterances.len());
+    out.push_str("<h3>Listen</h3><table><tr><th>text</th>");
+    for system in &record.systems {
+        out.push_str(&format!("<th>{}</th>", escape(&system.system)));
+    }
+    out.push_str("</tr>");
+    // Spread over the suite, so that every voice is heard.
+    for row in (0..N_PLAYERS.min(n)).map(|i| i * n / N_PLAYERS.min(n)) {
+        let Some(first) = record.systems.first().map(|s| &s.utterances[row]) else { continue };
+        out.push_str(&format!("<tr><td>{} <em>{}</em></td>", escape(&first.text), escape(&first.speaker)));
+        for system in &record.systems {
+            let Some(u) = system.utterances.get(row) else { continue };
+            let heard = u.heard.as_deref().map_or_else(String::new, |h| format!("<br>{}", escape(h)));
+            out.push_str(&format!("<td>{}{heard}</td>", player_of(&root.join(&u.path))));
+        }
+        out.push_str("</tr>");
+    }
+    out + "</table>"
+}
+
+pub(crate) fn page(input: &ReportInput) -> String {
+    let mut body = format!("<h1>{}</h1>", escape(&input.title));
+    if let Some(record) = &input.evaluation {
+        body.push_str(&evaluation(record, &input.root));
+    }
+    body.extend(input.runs.iter().map(curves));
+    body.push_str("<h2>Configuration, where it differs from the defaults</h2><ul>");
+    body.extend(input.config.iter().map(|line| format!("<li><code>{}</code></li>", escape(line))));
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title><style>{STYLE}</style></head><body>{body}</ul></body></html>",
+        escape(&input.title)
+    )
+}

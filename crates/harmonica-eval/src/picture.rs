@@ -1,0 +1,81 @@
+//! Spectrograms as bitmaps and curves as SVG, without a library or a script.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram};
+
+const N_MELS: usize = 64;
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// A log-mel spectrogram as an 8-bit grey bitmap, low frequencies at the bottom, loud parts dark.
+pub(crate) fn spectrogram_bmp(waveform: &Waveform) -> Vec<u8> {
+    let rate = waveform.sample_rate_hz();
+    let stft = Stft::new(1024, 640.min(1024), (rate / 100) as usize);
+    let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 40.0, f64::from(rate) * 0.48);
+    let mel = mel_spectrogram(waveform, &stft, &filters);
+    let width = mel.n_frames();
+    let (low, high) = mel.values.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+    let row_bytes = width.next_multiple_of(4);
+    let mut pixels = vec![255_u8; row_bytes * N_MELS];
+    for (t, frame) in mel.values.chunks_exact(N_MELS).enumerate() {
+        for (band, value) in frame.iter().enumerate() {
+            let loudness = (value - low) / (high - low).max(1e-6);
+            pixels[band * row_bytes + t] = (255.0 * (1.0 - loudness)) as u8;
+        }
+    }
+    let data_at = 14 + 40 + 1024_u32;
+    let mut bmp = b"BM".to_vec();
+    for word in [data_at + pixels.len() as u32, 0, data_at, 40, width as u32, N_MELS as u32] {
+        bmp.extend(word.to_le_bytes());
+    }
+    bmp.extend([1, 0, 8, 0]);
+    for word in [0_u32, pixels.len() as u32, 2835, 2835, 256, 0] {
+        bmp.extend(word.to_le_bytes());
+    }
+    bmp.extend((0..=255_u8).flat_map(|g| [g, g, g, 0]));
+    bmp.extend(pixels);
+    bmp
+}
+
+/// A line chart: named series of (x, y).
+pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)]) -> String {
+    let points = || series.iter().flat_map(|(_, p)| p.iter());
+    if points().next().is_none() {
+        return String::new();
+    }
+    let bound = |pick: fn(&(f64, f64)) -> f64| {
+        points().map(pick).fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)))
+    };
+    let ((x0, x1), (y0, y1)) = (bound(|p| p.0), bound(|p| p.1));
+    let (width, height, left, bottom) = (640.0, 240.0, 52.0, 26.0);
+    let x = |v: f64| left + (v - x0) / (x1 - x0).max(1e-9) * (width - left - 8.0);
+    let y = |v: f64| 24.0 + (1.0 - (v - y0) / (y1 - y0).max(1e-9)) * (height - bottom - 30.0);
+    let colours = ["#1b6ca8", "#c1440e", "#2d7d46", "#7b3fa0", "#8a6d00", "#444444"];
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\"><text x=\"{left}\" y=\"14\" font-weight=\"bold\">{title}</text>"
+    );
+    for i in 0..=4 {
+        let value = y0 + (y1 - y0) * f64::from(i) / 4.0;
+        svg.push_str(&format!(
+            "<line x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/><text x=\"4\" y=\"{1:.1}\">{value:.2}</text>",
+            y(value),
+            y(value) + 4.0
+        ));
+    }
+    svg.push_str(&format!("<text x=\"{left}\" y=\"{}\">{x0:.0}</text>", height - 8.0));
+    svg.push_str(&format!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{x1:.0} updates</text>", width - 8.0, height - 8.0));
+    for (i, (name, values)) in series.iter().enumerate() {
+        let colour = colours[i % colours.len()];
+        let path: Vec<String> = values.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();
+        svg.push_str(&format!(
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" points=\"{}\"/><text x=\"{}\" y=\"{}\" fill=\"{colour}\" text-anchor=\"end\">{name}</text>",
+            path.join(" "),
+            width - 8.0,
+            14.0 + 14.0 * i as f64
+        ));
+    }
+    svg + "</svg>"
+}

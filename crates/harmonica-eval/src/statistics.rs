@@ -1,0 +1,123 @@
+//! Many judged utterances to the figures of one system.
+
+use crate::word_errors::{character_errors, word_errors};
+use harmonica_config_schema::RandomStream;
+use harmonica_config_schema::record::{Interval, JudgedUtterance, SystemEvaluation};
+use std::collections::BTreeMap;
+
+/// One utterance before it is summed up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Its record; word errors are filled in from `heard`.
+    pub record: JudgedUtterance,
+}
+
+/// Sums utterances up, with a bootstrap interval over sentences (Bisani & Ney 2004) and the chance level: what was heard
+/// against the text of the sentence half a suite away.
+pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) -> SystemEvaluation {
+    let mut utterances: Vec<JudgedUtterance> = judged.into_iter().map(|j| j.record).collect();
+    for u in &mut utterances {
+        if let Some(heard) = &u.heard {
+            let (edits, n) = word_errors(&u.text, heard);
+            u.word_errors = Some([edits.substitutions, edits.deletions, edits.insertions]);
+            u.n_words = n;
+        }
+    }
+    let n = utterances.len();
+    let measured = n > 0 && utterances.iter().all(|u| u.heard.is_some());
+    let errors = |u: &JudgedUtterance| u.word_errors.map_or(0, |e| e.iter().sum::<usize>());
+    let rate = |picked: &mut dyn Iterator<Item = usize>| {
+        let (mut wrong, mut words) = (0, 0);
+        for i in picked {
+            wrong += errors(&utterances[i]);
+            words += utterances[i].n_words;
+        }
+        wrong as f64 / words.max(1) as f64
+    };
+    let word_error_rate = measured.then(|| {
+        let mut samples: Vec<f64> = (0..bootstrap_samples)
+            .map(|s| {
+                let mut stream = RandomStream::new(0, "bootstrap", &[s as u64]);
+                rate(&mut (0..n).map(|_| stream.below(n)))
+            })
+            .collect();
+        samples.sort_by(f64::total_cmp);
+        let at = |share: f64| samples[((share * samples.len() as f64) as usize).min(samples.len() - 1)];
+        Interval { value: rate(&mut (0..n)), low: at(0.025), high: at(0.975) }
+    });
+    let chance = measured.then(|| {
+        let (mut wrong, mut words) = (0, 0);
+        for (i, u) in utterances.iter().enumerate() {
+            let other = (0..n).map(|k| &utterances[(i + n / 2 + k) % n]).find(|o| o.text != u.text);
+            if let (Some(other), Some(heard)) = (other, &u.heard) {
+                let (edits, n_words) = word_errors(&other.text, heard);
+                wrong += edits.total();
+                words += n_words;
+            }
+        }
+        wrong as f64 / words.max(1) as f64
+    });
+    let characters = measured.then(|| {
+        let counts = utterances.iter().map(|u| character_errors(&u.text, u.heard.as_deref().unwrap_or_default()));
+        let (wrong, all) = counts.fold((0, 0), |(w, a), (edits, n)| (w + edits.total(), a + n));
+        wrong as f64 / all.max(1) as f64
+    });
+    let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    let mut failures = BTreeMap::new();
+    for failure in utterances.iter().flat_map(|u| &u.failures) {
+        *failures.entry(failure.clone()).or_insert(0) += 1;
+    }
+    SystemEvaluation {
+        system: system.to_owned(),
+        word_error_rate,
+        word_error_rate_utterance_mean: if measured {
+            mean(utterances.iter().map(|u| errors(u) as f64 / u.n_words.max(1) as f64).collect())
+        } else {
+            None
+        },
+        character_error_rate: characters,
+        chance_word_error_rate: chance,
+        exact_share: measured.then(|| utterances.iter().filter(|u| errors(u) == 0).count() as f64 / n as f64),
+        mel_distance: mean(utterances.iter().filter_map(|u| u.mel_distance).collect()),
+        failures,
+        utterances,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(text: &str, heard: Option<&str>) -> Judged {
+        Judged {
+            record: JudgedUtterance {
+                id: text.into(),
+                path: String::new(),
+                text: text.into(),
+                speaker: String::new(),
+                heard: heard.map(str::to_owned),
+                word_errors: None,
+                n_words: 0,
+                duration_s: 1.0,
+                failures: Vec::new(),
+                mel_distance: None,
+            },
+        }
+    }
+
+    #[test]
+    fn rates_sum_edits_over_words_and_the_interval_holds_the_value() {
+        let all = vec![judged("one two", Some("one two")), judged("red box", Some("red")), judged("a b c d", Some("a b c d"))];
+        let summary = summarise("s", all, 200);
+        let rate = summary.word_error_rate.unwrap();
+        assert!((rate.value - 1.0 / 8.0).abs() < 1e-12 && rate.low <= rate.value && rate.value <= rate.high);
+        assert!((summary.exact_share.unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        assert!(summary.chance_word_error_rate.unwrap() > 0.9);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_absent() {
+        let summary = summarise("s", vec![judged("one", None)], 200);
+        assert!(summary.word_error_rate.is_none() && summary.exact_share.is_none() && summary.mel_distance.is_none());
+    }
+}
