@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationConfig {
-    /// Recognizer command with `{wav}` where the file goes; it prints the words it heard. Empty measures no word
-    /// error rate. Default empty.
+    /// Recognizer command: with `{wav}` it gets one file and prints its words, with `{list}` a text file of paths and
+    /// prints a line for each. Empty measures no word error rate. Default empty.
     pub recognizer: String,
     /// Most sentences judged; 0 judges all. Default 0.
     pub max_sentences: usize,
@@ -25,10 +25,10 @@ impl Default for EvaluationConfig {
 impl EvaluationConfig {
     pub(crate) fn check(&self, checks: &mut Checks) {
         checks.require(
-            self.recognizer.is_empty() || self.recognizer.contains("{wav}"),
+            self.recognizer.is_empty() || self.recognizer.contains("{wav}") || self.recognizer.contains("{list}"),
             "evaluation.recognizer".into(),
             format!("{:?}", self.recognizer),
-            "empty or a command with {wav} in it",
+            "empty or a command with {wav} or {list} in it",
         );
         checks.range("evaluation.bootstrap_samples".into(), self.bootstrap_samples, 10, 100_000, "samples");
     }

@@ -3,6 +3,7 @@
 use harmonica_codec::CodecError;
 use harmonica_config_schema::ConfigError;
 use harmonica_data::DataError;
+use harmonica_eval::EvalError;
 use harmonica_inference::InferenceError;
 use harmonica_model_core::ModelError;
 use harmonica_runtime::RuntimeError;
@@ -52,6 +53,7 @@ macro_rules! from_errors {
 from_errors! {
     ConfigError => |_| false,
     CodecError => |_| false,
+    EvalError => |_| false,
     RuntimeError => |_| false,
     DataError => |e| matches!(e, DataError::StaleCache { .. }),
     ModelError => |e| matches!(e, ModelError::ContractViolated { .. }),

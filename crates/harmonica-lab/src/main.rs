@@ -39,6 +39,14 @@ enum Command {
     Train(commands::train::TrainArguments),
     /// Make one directory that speaks
     Bundle(commands::bundle::BundleArguments),
+    /// Judge a bundle or checkpoints on a suite
+    Evaluate(commands::evaluate::EvaluateArguments),
+    /// Judge any system's waveforms
+    Judge(commands::judge::JudgeArguments),
+    /// Say whether a model's predictions are healthy
+    Diagnose(commands::diagnose::DiagnoseArguments),
+    /// Write the page of an experiment
+    Report(commands::report::ReportArguments),
     /// Describe a checkpoint
     #[command(subcommand)]
     Checkpoint(commands::checkpoint::CheckpointCommand),
@@ -56,6 +64,10 @@ fn main() -> ExitCode {
         Command::Preprocess(arguments) => commands::preprocess::run(&arguments, out),
         Command::Train(arguments) => commands::train::run(&arguments, out),
         Command::Bundle(arguments) => commands::bundle::run(&arguments, out),
+        Command::Evaluate(arguments) => commands::evaluate::run(&arguments, out),
+        Command::Judge(arguments) => commands::judge::run(&arguments, out),
+        Command::Diagnose(arguments) => commands::diagnose::run(&arguments, out),
+        Command::Report(arguments) => commands::report::run(&arguments, out),
         Command::Checkpoint(command) => commands::checkpoint::run(command, out),
     };
     match result {

@@ -26,4 +26,4 @@ pub use input::{ArInput, NarInput, Prompt};
 pub use nar::{NarModel, SpeakerEncoder};
 pub use objective::{LossRegistry, LossReport, LossTerm, Objective, TermInput};
 pub use parameters::{parameter_names, with_stable_ids};
-pub use weights::WeightStore;
+pub use weights::{Tensors, WeightStore};

@@ -146,21 +146,46 @@ impl WeightStore {
     /// # Errors
     /// A file that is missing, damaged or of another type.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
+        Ok(Self { tensors: Tensors::read(path)?.tensors })
+    }
+}
+
+/// Any safetensors file, every number type as f32.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tensors {
+    tensors: BTreeMap<String, Entry>,
+}
+
+impl Tensors {
+    /// Reads a file of f32, f16, i32, i64 or boolean tensors.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or of another type.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
         let refuse = |reason: String| ModelError::ReadWeights { path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in file.iter() {
-            let values = match tensor.dtype() {
-                Dtype::F32 => tensor.data().as_chunks::<4>().0.iter().map(|w| f32::from_le_bytes(*w)).collect(),
-                Dtype::F16 => {
-                    let halves = tensor.data().as_chunks::<2>().0;
-                    halves.iter().map(|w| half::f16::from_le_bytes(*w).to_f32()).collect()
-                }
-                other => return Err(refuse(format!("tensor `{name}` has type {other:?}, not f32 or f16"))),
+            let data = tensor.data();
+            let (halves, _) = data.as_chunks::<2>();
+            let (words, _) = data.as_chunks::<4>();
+            let (longs, _) = data.as_chunks::<8>();
+            let values: Vec<f32> = match tensor.dtype() {
+                Dtype::F32 => words.iter().map(|w| f32::from_le_bytes(*w)).collect(),
+                Dtype::F16 => halves.iter().map(|w| half::f16::from_le_bytes(*w).to_f32()).collect(),
+                Dtype::I32 => words.iter().map(|w| i32::from_le_bytes(*w) as f32).collect(),
+                Dtype::I64 => longs.iter().map(|w| i64::from_le_bytes(*w) as f32).collect(),
+                Dtype::BOOL | Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
+                other => return Err(refuse(format!("tensor `{name}` has type {other:?}; use f32, f16, i32, i64 or bool"))),
             };
             tensors.insert(name.to_owned(), (values, tensor.shape().to_vec()));
         }
         Ok(Self { tensors })
+    }
+
+    /// Values and shape of one tensor.
+    pub fn get(&self, name: &str) -> Option<(&[f32], &[usize])> {
+        self.tensors.get(name).map(|(values, shape)| (values.as_slice(), shape.as_slice()))
     }
 }

@@ -1,0 +1,226 @@
+//! `evaluate`: source, codec and generated speech side by side, judged by a recognizer that nobody here wrote.
+
+use crate::commands::bundle::collect;
+use crate::failure::Failure;
+use crate::output::{Meter, Output};
+use clap::Args;
+use harmonica_audio::{Waveform, load, save};
+use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_config_schema::record::{
+    CodebookMetrics, EvaluationRecord, FORMAT_VERSION, JudgedUtterance, SystemEvaluation,
+};
+use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
+use harmonica_eval::{CommandTranscriber, EvalSuite, Judged, Sentence, Transcriber, detect_failures, summarise};
+use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
+use harmonica_text::NORMALIZER_VERSION;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: harmonica-lab evaluate --bundle runs/demo/bundle --suite runs/demo/test.jsonl --output runs/demo/eval")]
+pub(crate) struct EvaluateArguments {
+    /// Bundle to judge; or give --ar, --nar and --codec
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["ar", "nar", "codec"])]
+    bundle: Option<PathBuf>,
+    /// AR checkpoint
+    #[arg(long, value_name = "CKPT", requires_all = ["nar", "codec"])]
+    ar: Option<PathBuf>,
+    /// NAR checkpoint
+    #[arg(long, value_name = "CKPT")]
+    nar: Option<PathBuf>,
+    /// Codec directory
+    #[arg(long, value_name = "DIR")]
+    codec: Option<PathBuf>,
+    /// Sentences, one JSON object a line: id, text, speaker, audio
+    #[arg(long, value_name = "FILE")]
+    suite: PathBuf,
+    /// Where eval.json and the waveforms go
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Recognizer command with {wav} or {list} in it; without one, word errors are not measured
+    #[arg(long, default_value = "")]
+    recognizer: String,
+    /// Judge only so many sentences
+    #[arg(long, value_name = "N")]
+    max_sentences: Option<usize>,
+    /// Metrics of a run (metrics.jsonl), whose last validation is quoted; may be repeated
+    #[arg(long, value_name = "FILE")]
+    metrics: Vec<PathBuf>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Codebook figures of the last validation in a `metrics.jsonl`.
+fn last_validation(path: &Path) -> Result<Vec<CodebookMetrics>, Failure> {
+    use harmonica_config_schema::record::MetricsLine;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::error(format!("cannot read metrics `{}`: {e}", path.display())))?;
+    let last = text.lines().rev().find_map(|line| match serde_json::from_str(line) {
+        Ok(MetricsLine::Validation(v)) => Some(v.codebooks),
+        _ => None,
+    });
+    last.ok_or_else(|| Failure::error(format!("`{}` holds no validation", path.display())))
+}
+
+/// The systems that every evaluation compares, in the order of the page.
+fn systems() -> Vec<(&'static str, System)> {
+    vec![
+        ("source", System::Source),
+        ("codec", System::Codec(usize::MAX)),
+        ("codec, codebook 1", System::Codec(1)),
+        ("generated, codebook 1", System::Generated(NarDecodeKind::None)),
+        ("generated, argmax", System::Generated(NarDecodeKind::Argmax)),
+        ("generated, expected", System::Generated(NarDecodeKind::Expected)),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+enum System {
+    Source,
+    Codec(usize),
+    Generated(NarDecodeKind),
+}
+
+pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Failure> {
+    let scratch;
+    let bundle_dir = match (&arguments.bundle, &arguments.ar, &arguments.nar, &arguments.codec) {
+        (Some(bundle), ..) => bundle.clone(),
+        (None, Some(ar), Some(nar), Some(codec)) => {
+            scratch = arguments.output.join("bundle");
+            Bundle::write(&collect(ar, nar, codec, None)?, &scratch)?;
+            scratch
+        }
+        _ => return Err(Failure::error("give --bundle, or --ar, --nar and --codec")),
+    };
+    let bundle = Bundle::open(&bundle_dir)?;
+    let config = bundle.manifest.config.clone();
+    let synthesizer = Synthesizer::from_bundle(bundle, DevicePreference::Auto)?;
+    let mut suite = EvalSuite::read(&arguments.suite)?;
+    if let Some(n) = arguments.max_sentences {
+        suite.sentences.truncate(n.max(1));
+    }
+    let codebooks = arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
+    let transcriber = (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
+    let mut meter = Meter::new(systems().len() * suite.sentences.len(), "speak");
+    let mut done = 0;
+    let mut evaluated = Vec::new();
+    for (name, system) in systems() {
+        let folder = name.replace(", ", "-").replace(' ', "-");
+        let dir = arguments.output.join("wavs").join(&folder);
+        std::fs::create_dir_all(&dir)
+            .map_err(|e| Failure::error(format!("cannot write `{}`: {e}; choose another --output", dir.display())))?;
+        let mut judged = Vec::new();
+        for sentence in &suite.sentences {
+            done += 1;
+            meter.at(done);
+            let Some(waveform) = speak(system, sentence, &suite, &synthesizer, arguments.seed)? else { continue };
+            let path = dir.join(format!("{}.wav", sentence.id));
+            save(&path, &waveform)?;
+            judged.push(Judged { record: judge(sentence, &waveform, &path, &arguments.output, &suite, synthesizer.codec())? });
+        }
+        if judged.is_empty() {
+            continue;
+        }
+        if let Some(transcriber) = &transcriber {
+            let wavs: Vec<PathBuf> = judged.iter().map(|j| absolute(&arguments.output.join(&j.record.path))).collect();
+            for (j, heard) in judged.iter_mut().zip(transcriber.transcribe(&wavs)?) {
+                j.record.heard = Some(heard);
+            }
+        }
+        evaluated.push(summarise(name, judged, 1000));
+    }
+    let record = EvaluationRecord {
+        format_version: FORMAT_VERSION,
+        suite: suite.name.clone(),
+        suite_fingerprint: suite.fingerprint(),
+        recognizer: arguments.recognizer.clone(),
+        text_normalizer: NORMALIZER_VERSION.into(),
+        config,
+        codebooks,
+        systems: evaluated,
+    };
+    write(&record, &arguments.output)?;
+    out.result(&record, &summary(&record.systems));
+    Ok(())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn write(record: &EvaluationRecord, dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("eval.json");
+    let json = serde_json::to_vec_pretty(record).map_err(|e| Failure::error(e.to_string()))?;
+    std::fs::write(&path, json).map_err(|e| Failure::error(format!("cannot write `{}`: {e}", path.display())))
+}
+
+fn speak(
+    system: System,
+    sentence: &Sentence,
+    suite: &EvalSuite,
+    synthesizer: &Synthesizer,
+    seed: u64,
+) -> Result<Option<Waveform>, Failure> {
+    let natural = || sentence.audio.as_ref().map(|audio| load(&suite.root.join(audio))).transpose();
+    Ok(match system {
+        System::Source => natural()?,
+        System::Codec(n) => match natural()? {
+            Some(waveform) => Some(synthesizer.resynthesise(&waveform, n)?.0),
+            None => None,
+        },
+        System::Generated(kind) => {
+            let mut decode: DecodeConfig = synthesizer.decode_config().clone();
+            decode.nar.kind = kind;
+            let request = SynthesisRequest::new(&sentence.text).seed(seed).decode(decode);
+            let request = if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) };
+            Some(synthesizer.speak(&request)?.waveform)
+        }
+    })
+}
+
+fn judge(
+    sentence: &Sentence,
+    waveform: &Waveform,
+    path: &Path,
+    root: &Path,
+    suite: &EvalSuite,
+    codec: &MelRvq,
+) -> Result<JudgedUtterance, Failure> {
+    let mel_distance = match &sentence.audio {
+        None => None,
+        Some(audio) => {
+            let natural = load(&suite.root.join(audio))?;
+            let (a, b) = (codec.mel(&natural)?, codec.mel(waveform)?);
+            // Frames of another length are not comparable one by one.
+            (a.n_frames().abs_diff(b.n_frames()) <= codec.spec().n_frames(natural.samples().len()).max(4))
+                .then(|| a.distance(&b))
+                .flatten()
+        }
+    };
+    Ok(JudgedUtterance {
+        id: sentence.id.clone(),
+        path: path.strip_prefix(root).unwrap_or(path).display().to_string(),
+        text: sentence.text.clone(),
+        speaker: sentence.speaker.clone(),
+        heard: None,
+        word_errors: None,
+        n_words: sentence.text.split_whitespace().count(),
+        duration_s: waveform.duration_s(),
+        failures: detect_failures(waveform).into_iter().map(|f| f.name().to_owned()).collect(),
+        mel_distance,
+    })
+}
+
+fn summary(systems: &[SystemEvaluation]) -> String {
+    let line = |s: &SystemEvaluation| {
+        let rate = s.word_error_rate.map_or_else(
+            || "WER not measured".to_owned(),
+            |w| format!("WER {:.1}% ({:.1} to {:.1})", 100.0 * w.value, 100.0 * w.low, 100.0 * w.high),
+        );
+        let failures: usize = s.failures.values().sum();
+        let mel = s.mel_distance.map_or_else(String::new, |d| format!(", mel distance {d:.3}"));
+        format!("{:<24} {rate}{mel}, {failures} failures of {}", s.system, s.utterances.len())
+    };
+    systems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
