@@ -5,8 +5,9 @@ needs (Debian packages): flite, sox, vorbis-tools
 usage: python3 make.py [OUT_DIR]
 
 Writes one Vorbis stream per (voice, kind) and index.tsv with the columns
-id, split, speaker, stream, start_sample, n_samples, text. `train` streams are coded at quality -1 (bytes are
-what limits this corpus); the held-out streams at quality 3, because references are judged on them.
+id, split, speaker, stream, start_sample, n_samples, text. Training and validation utterances are coded at quality -1
+(bytes are what limits this corpus), in one stream, so that validation measures the models and not the coder; the test
+streams at quality 3, because references are judged on them.
 Validation and test texts never occur in training, whoever speaks them. The same seed gives the same texts and
 the same waveforms; the Vorbis bytes also depend on the encoder's version.
 """
@@ -19,7 +20,7 @@ import wave
 from concurrent.futures import ThreadPoolExecutor
 
 VOICES = ["slt", "rms", "awb", "kal16"]
-N_TRAIN, N_VALID, N_TEST = 600, 30, 30  # utterances a voice
+N_TRAIN, N_VALID, N_TEST = 660, 30, 30  # utterances a voice
 SEED = 20
 DIGITS = "zero one two three four five six seven eight nine".split()
 COLOURS = "red green blue white black yellow orange purple".split()
@@ -92,7 +93,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         pcm = pool.map(lambda j: speak(j[0], j[3], os.path.join(scratch, j[2] + ".wav")), jobs)
         for (voice, split, name, text), samples in zip(jobs, pcm):
-            stream = f"{voice}-{'train' if split == 'train' else 'held'}.ogg"
+            stream = f"{voice}-{'test' if split == 'test' else 'train'}.ogg"
             buffer = streams.setdefault(stream, bytearray())
             rows.append((name, split, voice, stream, len(buffer) // 2, len(samples) // 2, text))
             buffer += samples

@@ -37,7 +37,11 @@ pub fn trim_silence(waveform: &Waveform, threshold_db: f64, keep_s: f64) -> Wave
 ///
 /// # Errors
 /// A sample rate that loudness is not defined for.
-pub fn level_loudness(waveform: Waveform, kind: LoudnessKind, target_db: f64) -> Result<Waveform, AudioError> {
+pub fn level_loudness(
+    waveform: Waveform,
+    kind: LoudnessKind,
+    target_db: f64,
+) -> Result<Waveform, AudioError> {
     let gain_db = match kind {
         LoudnessKind::None => return Ok(waveform),
         LoudnessKind::Peak => target_db - 20.0 * f64::from(waveform.peak()).log10(),
@@ -91,7 +95,8 @@ mod tests {
 
     #[test]
     fn peak_levelling_reaches_its_target() {
-        let output = level_loudness(Waveform::new(tone(16_000, 0.1), 16_000), LoudnessKind::Peak, -6.0).unwrap();
+        let output =
+            level_loudness(Waveform::new(tone(16_000, 0.1), 16_000), LoudnessKind::Peak, -6.0).unwrap();
         assert!((20.0 * output.peak().log10() + 6.0).abs() < 0.01);
     }
 }

@@ -11,7 +11,9 @@ use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE};
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+};
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
@@ -47,7 +49,11 @@ pub fn load_bytes(bytes: &[u8], name: &str) -> Result<Waveform, AudioError> {
     let mono = if channels == 1 {
         decoded.samples
     } else {
-        decoded.samples.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect()
+        decoded
+            .samples
+            .chunks_exact(channels)
+            .map(|frame| frame.iter().sum::<f32>() / channels as f32)
+            .collect()
     };
     Ok(Waveform::new(mono, decoded.rate_hz))
 }
@@ -134,7 +140,10 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
     let track_id = track.id;
     let params = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(no_audio)?.clone();
     if params.codec == CODEC_ID_OPUS {
-        return Err(AudioError::Unsupported { name: name.to_owned(), reason: "Opus is not supported".into() });
+        return Err(AudioError::Unsupported {
+            name: name.to_owned(),
+            reason: "Opus is not supported".into(),
+        });
     }
     if let (Some(frames), Some(rate)) = (track.num_frames, params.sample_rate)
         && frames <= i64::MAX as u64
@@ -173,7 +182,8 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
                 let found = (buffer.spec().rate(), buffer.spec().channels().count());
                 if rate_hz == 0 {
                     if !(4_000..=384_000).contains(&found.0) || !(1..=16).contains(&found.1) {
-                        let reason = format!("{} Hz with {} channels is not a plausible recording", found.0, found.1);
+                        let reason =
+                            format!("{} Hz with {} channels is not a plausible recording", found.0, found.1);
                         return Err(damaged(name, &reason));
                     }
                     (rate_hz, channels) = found;
@@ -253,7 +263,8 @@ mod tests {
             let error = load(Path::new(path)).unwrap_err().to_string();
             assert!(error.contains(path), "{error}");
         }
-        let error = load_bytes(b"this is not audio at all, not even close to it", "x.txt").unwrap_err().to_string();
+        let error =
+            load_bytes(b"this is not audio at all, not even close to it", "x.txt").unwrap_err().to_string();
         assert!(error.contains("x.txt"), "{error}");
     }
 }

@@ -32,10 +32,14 @@ pub struct QualityStats {
 pub fn measure(waveform: &Waveform) -> QualityStats {
     let samples = waveform.samples();
     let levels = frame_rms(samples, waveform.sample_rate_hz());
-    let rms = (samples.iter().map(|s| f64::from(*s) * f64::from(*s)).sum::<f64>() / samples.len().max(1) as f64).sqrt();
+    let rms = (samples.iter().map(|s| f64::from(*s) * f64::from(*s)).sum::<f64>()
+        / samples.len().max(1) as f64)
+        .sqrt();
     let mut sorted = levels.clone();
     sorted.sort_by(f64::total_cmp);
-    let percentile = |share: f64| sorted.get((share * sorted.len().saturating_sub(1) as f64) as usize).copied().unwrap_or(0.0);
+    let percentile = |share: f64| {
+        sorted.get((share * sorted.len().saturating_sub(1) as f64) as usize).copied().unwrap_or(0.0)
+    };
     let snr_db = 20.0 * (percentile(0.95).max(1e-6) / percentile(0.05).max(1e-6)).log10();
     let floor = percentile(1.0) * 10_f64.powf(SILENCE_DB / 20.0);
     let longest = longest_run(levels.iter().map(|l| *l <= floor));
@@ -74,7 +78,8 @@ mod tests {
 
     #[test]
     fn clipping_silence_and_noise_are_measured() {
-        let mut samples: Vec<f32> = (0..16_000).map(|n| ((n as f32 * 0.05).sin() * 2.0).clamp(-1.0, 1.0)).collect();
+        let mut samples: Vec<f32> =
+            (0..16_000).map(|n| ((n as f32 * 0.05).sin() * 2.0).clamp(-1.0, 1.0)).collect();
         samples.extend(vec![0.0; 16_000]);
         let stats = measure(&Waveform::new(samples, 16_000));
         assert!(stats.clipped_share > 0.2, "{stats:?}");

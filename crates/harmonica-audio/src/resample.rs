@@ -50,7 +50,11 @@ mod tests {
     #[test]
     fn a_tone_keeps_its_frequency_and_length() {
         let tone = |rate: u32| -> Vec<f32> {
-            (0..rate).map(|n| ((std::f64::consts::TAU * 440.0 * f64::from(n) / f64::from(rate)).sin() * 0.5) as f32).collect()
+            (0..rate)
+                .map(|n| {
+                    ((std::f64::consts::TAU * 440.0 * f64::from(n) / f64::from(rate)).sin() * 0.5) as f32
+                })
+                .collect()
         };
         let out = resample(&Waveform::new(tone(44_100), 44_100), 16_000).unwrap();
         assert_eq!(out.samples().len(), 16_000);

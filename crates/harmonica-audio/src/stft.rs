@@ -17,7 +17,10 @@ pub struct Stft {
 
 impl std::fmt::Debug for Stft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stft").field("fft_samples", &self.fft_samples).field("step_samples", &self.step_samples).finish()
+        f.debug_struct("Stft")
+            .field("fft_samples", &self.fft_samples)
+            .field("step_samples", &self.step_samples)
+            .finish()
     }
 }
 
@@ -118,7 +121,8 @@ mod tests {
     #[test]
     fn synthesis_inverts_analysis() {
         let stft = Stft::new(512, 400, 100);
-        let signal: Vec<f32> = (0..3333).map(|n| (n as f32 * 0.37).sin() + (n as f32 * 0.011).cos()).collect();
+        let signal: Vec<f32> =
+            (0..3333).map(|n| (n as f32 * 0.37).sin() + (n as f32 * 0.011).cos()).collect();
         let frames = stft.n_frames(signal.len());
         assert_eq!(frames, 34);
         let back = stft.synthesise(&stft.analyse(&signal, 0, frames), 0, signal.len());

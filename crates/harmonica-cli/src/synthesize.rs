@@ -24,7 +24,9 @@ pub(crate) enum Nar {
 
 /// Arguments of `synthesize`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: harmonica synthesize --model assets/demo-bundle --text \"open the red box\" --voice slt --output hello.wav")]
+#[command(
+    after_help = "Example: harmonica synthesize --model assets/demo-bundle --text \"open the red box\" --voice slt --output hello.wav"
+)]
 pub(crate) struct SynthesizeArguments {
     /// Bundle directory
     #[arg(long, value_name = "BUNDLE")]
@@ -85,7 +87,9 @@ pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), 
     let text = match (&arguments.text, &arguments.input) {
         (Some(text), _) => text.clone(),
         (None, Some(path)) => read_text(path)?,
-        (None, None) => return Err(Failure::error("there is nothing to say; give --text, --input or --batch")),
+        (None, None) => {
+            return Err(Failure::error("there is nothing to say; give --text, --input or --batch"));
+        }
     };
     let Some(output) = &arguments.output else {
         return Err(Failure::error("there is nowhere to write; give --output OUT.wav, or - for stdout"));
@@ -97,7 +101,10 @@ pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), 
     warn(&speech);
     if output == Path::new("-") {
         let bytes = wav_bytes(&speech.waveform).map_err(|e| Failure::error(e.to_string()))?;
-        return std::io::stdout().lock().write_all(&bytes).map_err(|e| Failure::error(format!("cannot write to stdout: {e}")));
+        return std::io::stdout()
+            .lock()
+            .write_all(&bytes)
+            .map_err(|e| Failure::error(format!("cannot write to stdout: {e}")));
     }
     speech.save(output)?;
     let value = describe(&speech, output, started.elapsed().as_secs_f64());
@@ -112,7 +119,9 @@ fn read_text(path: &Path) -> Result<String, Failure> {
     } else {
         std::fs::read_to_string(path).map(|t| text = t)
     };
-    read.map_err(|e| Failure::error(format!("cannot read `{}`: {e}; give an existing text file", path.display())))?;
+    read.map_err(|e| {
+        Failure::error(format!("cannot read `{}`: {e}; give an existing text file", path.display()))
+    })?;
     Ok(text)
 }
 
@@ -138,7 +147,8 @@ fn decode_config(arguments: &SynthesizeArguments, base: &DecodeConfig) -> Result
     if problems.is_empty() {
         return Ok(decode);
     }
-    let list: Vec<String> = problems.iter().map(|p| format!("{} = {} must be {}", p.key, p.value, p.allowed)).collect();
+    let list: Vec<String> =
+        problems.iter().map(|p| format!("{} = {} must be {}", p.key, p.value, p.allowed)).collect();
     Err(Failure::error(list.join("; ")))
 }
 
@@ -178,14 +188,20 @@ fn run_batch(
                 .map_err(|e| Failure::error(format!("`{}` line {}: {e}", batch.display(), i + 1)))?;
             let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
             if row.id.is_empty() || row.id.starts_with('.') || !row.id.chars().all(safe) {
-                let message = format!("`{}` line {}: the id {:?} is no plain file name", batch.display(), i + 1, row.id);
+                let message = format!(
+                    "`{}` line {}: the id {:?} is no plain file name",
+                    batch.display(),
+                    i + 1,
+                    row.id
+                );
                 return Err(Failure::error(message));
             }
             Ok(row)
         })
         .collect::<Result<_, _>>()?;
-    std::fs::create_dir_all(dir)
-        .map_err(|e| Failure::error(format!("cannot write `{}`: {e}; choose another --output-dir", dir.display())))?;
+    std::fs::create_dir_all(dir).map_err(|e| {
+        Failure::error(format!("cannot write `{}`: {e}; choose another --output-dir", dir.display()))
+    })?;
     let mut spoken = Vec::new();
     let started = Instant::now();
     for (n, line) in lines.iter().enumerate() {

@@ -45,7 +45,8 @@ pub trait AudioCodec: Send + Sync {
         if tokens.n_codebooks() > spec.n_codebooks
             || tokens.codes().iter().any(|c| usize::from(*c) >= spec.codebook_size)
         {
-            let reason = format!("they need {} codebooks of more than {}", tokens.n_codebooks(), spec.codebook_size);
+            let reason =
+                format!("they need {} codebooks of more than {}", tokens.n_codebooks(), spec.codebook_size);
             return Err(CodecError::Tokens { reason });
         }
         let width = self.latent_width();

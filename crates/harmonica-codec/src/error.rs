@@ -25,7 +25,9 @@ pub enum CodecError {
         source: std::io::Error,
     },
     /// There is too little audio to fit it.
-    #[error("fitting needs at least {needed} codec frames but the corpus has {found}; add audio or lower codec.mel_rvq.codebook_size")]
+    #[error(
+        "fitting needs at least {needed} codec frames but the corpus has {found}; add audio or lower codec.mel_rvq.codebook_size"
+    )]
     TooLittleAudio {
         /// Frames needed.
         needed: usize,

@@ -119,7 +119,8 @@ pub(crate) fn fit_residual(
         .map(|k| {
             let codebook = fit_codebook(&rows, width, size, iterations);
             subtract(&mut rows, &codebook, width);
-            let left = rows.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / (rows.len() / width) as f64;
+            let left =
+                rows.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / (rows.len() / width) as f64;
             progress(k + 1, left);
             codebook
         })

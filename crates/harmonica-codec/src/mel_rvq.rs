@@ -13,7 +13,6 @@ use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint, MelRvqConfig};
 use nalgebra::{DMatrix, SymmetricEigen};
 
-
 /// Weights of a fitted codec.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MelRvqWeights {
@@ -36,7 +35,6 @@ pub struct MelRvq {
     filters: MelFilterbank,
     inverse: MelInverse,
 }
-
 
 impl MelRvq {
     pub(crate) fn from_weights(config: MelRvqConfig, weights: MelRvqWeights) -> Result<Self, CodecError> {
@@ -233,8 +231,12 @@ impl AudioCodec for MelRvq {
         }
         let width = self.config.n_components;
         let mut latents = project(&frames, &self.weights.mean, &self.weights.components, width);
-        let codes: Vec<u16> =
-            self.weights.codebooks.iter().flat_map(|codebook| subtract(&mut latents, codebook, width)).collect();
+        let codes: Vec<u16> = self
+            .weights
+            .codebooks
+            .iter()
+            .flat_map(|codebook| subtract(&mut latents, codebook, width))
+            .collect();
         CodecTokens::new(codes, self.config.n_codebooks, n_samples, &self.spec)
     }
 
@@ -277,7 +279,13 @@ mod tests {
     use super::*;
 
     fn small() -> MelRvqConfig {
-        MelRvqConfig { codebook_size: 32, n_codebooks: 3, n_components: 24, kmeans_iterations: 4, ..Default::default() }
+        MelRvqConfig {
+            codebook_size: 32,
+            n_codebooks: 3,
+            n_components: 24,
+            kmeans_iterations: 4,
+            ..Default::default()
+        }
     }
 
     /// Vowel-like buzzes of changing pitch: enough structure for a codec to be better with more codebooks.
@@ -287,7 +295,8 @@ mod tests {
             .map(|n| {
                 let t = n as f32 / 16_000.0;
                 phase += (110.0 + seed as f32 * 17.0 + 40.0 * (t * 3.0).sin()) / 16_000.0;
-                let buzz: f32 = (1..20).map(|k| (std::f32::consts::TAU * phase * k as f32).sin() / k as f32).sum();
+                let buzz: f32 =
+                    (1..20).map(|k| (std::f32::consts::TAU * phase * k as f32).sin() / k as f32).sum();
                 buzz * 0.15 * (0.6 + 0.4 * (t * 9.0 + seed as f32).sin())
             })
             .collect();

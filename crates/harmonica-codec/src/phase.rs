@@ -115,9 +115,11 @@ impl PhaseStream {
             let offset = self.tail.len() - n_context * self.stft.step_samples();
             let past = self.stft.analyse(&self.tail, offset, n_context);
             // The last window reaches beyond the tail: its phases come from the block before.
-            for (phase, bin) in phases.iter_mut().zip(past.chunks_exact(n_bins).enumerate().flat_map(|(_, frame)| {
-                frame.iter().enumerate().map(|(k, c)| c.arg() + PI * k as f32)
-            })) {
+            for (phase, bin) in phases.iter_mut().zip(
+                past.chunks_exact(n_bins)
+                    .enumerate()
+                    .flat_map(|(_, frame)| frame.iter().enumerate().map(|(k, c)| c.arg() + PI * k as f32)),
+            ) {
                 *phase = bin;
             }
             phases[(n_context - 1) * n_bins..n_context * n_bins].copy_from_slice(&self.centre_phase);

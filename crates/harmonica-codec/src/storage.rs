@@ -104,8 +104,9 @@ pub fn write_tokens(tokens: &CodecTokens, path: &Path) -> Result<(), CodecError>
     let codes: Vec<u8> = tokens.codes().iter().flat_map(|c| i32::from(*c).to_le_bytes()).collect();
     let n_samples = (tokens.n_samples() as i32).to_le_bytes();
     let shape = vec![tokens.n_codebooks(), tokens.n_frames()];
-    let views = TensorView::new(Dtype::I32, shape, &codes)
-        .and_then(|codes| Ok([("codes", codes), ("n_samples", TensorView::new(Dtype::I32, vec![1], &n_samples)?)]));
+    let views = TensorView::new(Dtype::I32, shape, &codes).and_then(|codes| {
+        Ok([("codes", codes), ("n_samples", TensorView::new(Dtype::I32, vec![1], &n_samples)?)])
+    });
     let bytes = views
         .and_then(|views| safetensors::serialize(views, None))
         .map_err(|e| failed(std::io::Error::other(e.to_string())))?;

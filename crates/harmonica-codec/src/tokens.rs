@@ -16,7 +16,12 @@ impl CodecTokens {
     ///
     /// # Errors
     /// Codes that do not fill `n_codebooks` rows, more codebooks than the codec has, or a code out of range.
-    pub fn new(codes: Vec<u16>, n_codebooks: usize, n_samples: usize, spec: &CodecSpec) -> Result<Self, CodecError> {
+    pub fn new(
+        codes: Vec<u16>,
+        n_codebooks: usize,
+        n_samples: usize,
+        spec: &CodecSpec,
+    ) -> Result<Self, CodecError> {
         let refuse = |reason: String| CodecError::Tokens { reason };
         if n_codebooks == 0 || n_codebooks > spec.n_codebooks {
             return Err(refuse(format!("{n_codebooks} codebooks, but the codec has {}", spec.n_codebooks)));

@@ -84,7 +84,7 @@ pub struct MelRvqConfig {
     pub n_codebooks: usize,
     /// Entries a codebook. Default 1024.
     pub codebook_size: usize,
-    /// Lloyd iterations a codebook. Default 20.
+    /// Lloyd iterations a codebook. Default 12.
     pub kmeans_iterations: usize,
     /// Frames used for the fit at most; more are thinned evenly. Default 120000.
     pub max_fit_frames: usize,
@@ -106,7 +106,7 @@ impl Default for MelRvqConfig {
             n_components: 96,
             n_codebooks: 4,
             codebook_size: 1024,
-            kmeans_iterations: 20,
+            kmeans_iterations: 12,
             max_fit_frames: 120_000,
             phase_iterations: 32,
         }

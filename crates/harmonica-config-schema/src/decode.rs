@@ -79,7 +79,12 @@ impl DecodeConfig {
     pub(crate) fn check(&self, at: &str, checks: &mut Checks) {
         let ar = &self.ar;
         checks.range(format!("{at}.ar.temperature"), ar.temperature, 0.0, 5.0, "");
-        checks.require(ar.top_p > 0.0 && ar.top_p <= 1.0, format!("{at}.ar.top_p"), ar.top_p, "above 0 and at most 1");
+        checks.require(
+            ar.top_p > 0.0 && ar.top_p <= 1.0,
+            format!("{at}.ar.top_p"),
+            ar.top_p,
+            "above 0 and at most 1",
+        );
         checks.range(format!("{at}.ar.repetition_share"), ar.repetition_share, 0.0, 1.0, "");
         checks.range(format!("{at}.ar.min_frames_per_char"), ar.min_frames_per_char, 0.0, 100.0, "frames");
         checks.require(

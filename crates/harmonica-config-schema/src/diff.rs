@@ -38,7 +38,8 @@ impl ConfigDiff {
     /// Compares two flat key/value maps.
     pub fn between_maps(left: &BTreeMap<String, Value>, right: &BTreeMap<String, Value>) -> Self {
         let keys: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
-        let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
+        let value =
+            |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
         let entries = keys
             .into_iter()
             .map(|key| DiffEntry { key: key.clone(), left: value(left, key), right: value(right, key) })

@@ -75,7 +75,14 @@ impl Checks {
     }
 
     /// Requires `low <= value <= high`; `unit` ends the sentence.
-    pub(crate) fn range<T: PartialOrd + Display>(&mut self, key: String, value: T, low: T, high: T, unit: &str) {
+    pub(crate) fn range<T: PartialOrd + Display>(
+        &mut self,
+        key: String,
+        value: T,
+        low: T,
+        high: T,
+        unit: &str,
+    ) {
         let allowed = format!("from {low} to {high} {unit}");
         self.require(value >= low && value <= high, key, value, allowed.trim_end());
     }

@@ -25,7 +25,9 @@ impl Default for EvaluationConfig {
 impl EvaluationConfig {
     pub(crate) fn check(&self, checks: &mut Checks) {
         checks.require(
-            self.recognizer.is_empty() || self.recognizer.contains("{wav}") || self.recognizer.contains("{list}"),
+            self.recognizer.is_empty()
+                || self.recognizer.contains("{wav}")
+                || self.recognizer.contains("{list}"),
             "evaluation.recognizer".into(),
             format!("{:?}", self.recognizer),
             "empty or a command with {wav} or {list} in it",

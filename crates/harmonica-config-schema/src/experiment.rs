@@ -2,7 +2,8 @@
 
 use crate::error::{Checks, ConfigError};
 use crate::{
-    ArModelConfig, CodecConfig, DataConfig, DecodeConfig, EvaluationConfig, Fingerprint, NarModelConfig, TrainingConfig,
+    ArModelConfig, CodecConfig, DataConfig, DecodeConfig, EvaluationConfig, Fingerprint, NarModelConfig,
+    TrainingConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,12 @@ impl ExperimentConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checks = Checks::default();
         // TOML integers are signed: a larger seed could not be written back.
-        checks.require(i64::try_from(self.seed).is_ok(), "seed".into(), self.seed, "at most 9223372036854775807");
+        checks.require(
+            i64::try_from(self.seed).is_ok(),
+            "seed".into(),
+            self.seed,
+            "at most 9223372036854775807",
+        );
         self.data.check(&mut checks);
         self.codec.mel_rvq.check("codec.mel_rvq", &mut checks);
         self.model.ar.check(&mut checks);
@@ -80,6 +86,10 @@ impl ExperimentConfig {
         self.training.check(&mut checks);
         self.decode.check("decode", &mut checks);
         self.evaluation.check(&mut checks);
-        if checks.problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid { problems: checks.problems }) }
+        if checks.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid { problems: checks.problems })
+        }
     }
 }

@@ -75,19 +75,27 @@ impl figment::Provider for NamedToml {
 fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
     match text.parse::<toml::Table>() {
         Ok(_) => Ok(()),
-        Err(error) => Err(ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim().replace('\n', " ") }),
+        Err(error) => Err(ConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string().trim().replace('\n', " "),
+        }),
     }
 }
 
 fn override_as_toml(argument: &str) -> Result<String, ConfigError> {
-    let refuse = |reason: &str| ConfigError::Override { argument: argument.to_owned(), reason: reason.to_owned() };
+    let refuse =
+        |reason: &str| ConfigError::Override { argument: argument.to_owned(), reason: reason.to_owned() };
     let (key, value) = argument.split_once('=').ok_or_else(|| refuse("there is no `=`"))?;
     let (key, value) = (key.trim(), value.trim());
-    let plain = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let plain = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
     if !key.split('.').all(plain) {
         return Err(refuse("the key is not a dotted name"));
     }
-    for candidate in [format!("{key} = {value}"), format!("{key} = {}", toml::Value::String(value.to_owned()))] {
+    for candidate in
+        [format!("{key} = {value}"), format!("{key} = {}", toml::Value::String(value.to_owned()))]
+    {
         // A newline in the value could smuggle in a second key: exactly one leaf is allowed.
         if candidate.parse::<toml::Table>().is_ok_and(|table| table.len() == 1) && !candidate.contains('\n') {
             return Ok(candidate);
@@ -127,7 +135,8 @@ mod tests {
 
     #[test]
     fn later_layers_win_and_the_rest_keeps_its_default() {
-        let config = load("seed = 7\n[training.ar]\nmax_updates = 10", &["training.ar.max_updates=20"]).unwrap();
+        let config =
+            load("seed = 7\n[training.ar]\nmax_updates = 10", &["training.ar.max_updates=20"]).unwrap();
         assert_eq!((config.seed, config.training.ar.max_updates), (7, 20));
         assert_eq!(config.training.nar, crate::NarTraining::default());
     }
@@ -135,12 +144,16 @@ mod tests {
     #[test]
     fn unknown_key_is_refused_with_its_place() {
         let error = load("[training.ar]\nmax_update = 10", &[]).unwrap_err();
-        assert!(error.contains("max_update") && error.contains("layer.toml") && error.contains("training.ar"), "{error}");
+        assert!(
+            error.contains("max_update") && error.contains("layer.toml") && error.contains("training.ar"),
+            "{error}"
+        );
     }
 
     #[test]
     fn every_value_out_of_range_is_reported_at_once() {
-        let error = load("[training.ar]\nmax_updates = 0\ntoken_noise = 2.0", &["decode.ar.top_p=0"]).unwrap_err();
+        let error =
+            load("[training.ar]\nmax_updates = 0\ntoken_noise = 2.0", &["decode.ar.top_p=0"]).unwrap_err();
         for key in ["training.ar.max_updates", "training.ar.token_noise", "decode.ar.top_p"] {
             assert!(error.contains(key), "{key} not in {error}");
         }

@@ -71,7 +71,12 @@ mod tests {
         let first = |seed, purpose, position: &[u64]| RandomStream::new(seed, purpose, position).next_u64();
         let base = first(1, "noise", &[2, 3]);
         assert_eq!(base, first(1, "noise", &[2, 3]));
-        for other in [first(2, "noise", &[2, 3]), first(1, "order", &[2, 3]), first(1, "noise", &[3, 2]), first(1, "noise", &[2])] {
+        for other in [
+            first(2, "noise", &[2, 3]),
+            first(1, "order", &[2, 3]),
+            first(1, "noise", &[3, 2]),
+            first(1, "noise", &[2]),
+        ] {
             assert_ne!(base, other);
         }
     }

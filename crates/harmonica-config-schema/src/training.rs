@@ -142,7 +142,13 @@ impl TrainingConfig {
         checks.range("training.keep_checkpoints".into(), self.keep_checkpoints, 1, 1000, "checkpoints");
         let blocks = [
             ("ar", self.ar.grad_accumulation, self.ar.token_noise, &self.ar.optimizer, &self.ar.objective),
-            ("nar", self.nar.grad_accumulation, self.nar.token_noise, &self.nar.optimizer, &self.nar.objective),
+            (
+                "nar",
+                self.nar.grad_accumulation,
+                self.nar.token_noise,
+                &self.nar.optimizer,
+                &self.nar.objective,
+            ),
         ];
         for (name, accumulation, noise, optimizer, objective) in blocks {
             let at = format!("training.{name}");
@@ -155,9 +161,19 @@ impl TrainingConfig {
                 ("weight_decay", optimizer.weight_decay),
                 ("ema_decay", optimizer.ema_decay),
             ] {
-                checks.require((0.0..1.0).contains(&value), format!("{at}.optimizer.{key}"), value, "from 0 to below 1");
+                checks.require(
+                    (0.0..1.0).contains(&value),
+                    format!("{at}.optimizer.{key}"),
+                    value,
+                    "from 0 to below 1",
+                );
             }
-            checks.require(optimizer.epsilon > 0.0, format!("{at}.optimizer.epsilon"), optimizer.epsilon, "above 0");
+            checks.require(
+                optimizer.epsilon > 0.0,
+                format!("{at}.optimizer.epsilon"),
+                optimizer.epsilon,
+                "above 0",
+            );
             checks.require(
                 optimizer.max_grad_norm > 0.0,
                 format!("{at}.optimizer.max_grad_norm"),

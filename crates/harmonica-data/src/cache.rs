@@ -76,7 +76,12 @@ impl TokenCache {
             .map(|(utterance, tokens)| {
                 let first_code = codes.len();
                 codes.extend_from_slice(tokens.codes());
-                CachedUtterance { first_code, n_frames: tokens.n_frames(), n_samples: tokens.n_samples(), ..utterance }
+                CachedUtterance {
+                    first_code,
+                    n_frames: tokens.n_frames(),
+                    n_samples: tokens.n_samples(),
+                    ..utterance
+                }
             })
             .collect();
         Self { spec, vocab, speakers, utterances, codes, fingerprint }
@@ -138,7 +143,8 @@ impl TokenCache {
         };
         let json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(|e| failed(e.into()));
         std::fs::write(beside.path().join("codes.bin"), bytes).map_err(failed)?;
-        std::fs::write(beside.path().join("index.json"), json(serde_json::to_vec(&index))?).map_err(failed)?;
+        std::fs::write(beside.path().join("index.json"), json(serde_json::to_vec(&index))?)
+            .map_err(failed)?;
         let fingerprint = json(serde_json::to_vec_pretty(&self.fingerprint))?;
         std::fs::write(beside.path().join("fingerprint.json"), fingerprint).map_err(failed)?;
         if dir.exists() {

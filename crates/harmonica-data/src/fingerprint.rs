@@ -17,7 +17,12 @@ pub struct CacheFingerprint {
 
 impl CacheFingerprint {
     /// Fingerprint of the cache that this configuration, codec, vocabulary and corpus would make.
-    pub fn new(config: &ExperimentConfig, codec: &dyn AudioCodec, vocab: &Vocab, manifest: &Fingerprint) -> Self {
+    pub fn new(
+        config: &ExperimentConfig,
+        codec: &dyn AudioCodec,
+        vocab: &Vocab,
+        manifest: &Fingerprint,
+    ) -> Self {
         let DataConfig { audio, quality, split, .. } = &config.data;
         let json = |value: Result<Value, serde_json::Error>| value.unwrap_or(Value::Null);
         let mut keys = BTreeMap::new();
@@ -47,7 +52,9 @@ impl CacheFingerprint {
         ConfigDiff::between_maps(&self.keys, &wanted.keys)
             .entries
             .into_iter()
-            .map(|entry| format!("it was built with {} = {}, this run wants {}", entry.key, entry.left, entry.right))
+            .map(|entry| {
+                format!("it was built with {} = {}, this run wants {}", entry.key, entry.left, entry.right)
+            })
             .collect()
     }
 

@@ -85,11 +85,13 @@ impl Manifest {
             CorpusLayout::Manifest => "manifest.jsonl",
         };
         let path = root.join(name);
-        let text = std::fs::read_to_string(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| DataError::Read { path: path.clone(), source })?;
         let mut ids = BTreeSet::new();
         let mut utterances = Vec::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let refuse = |reason: String| DataError::Manifest { path: path.clone(), line: number + 1, reason };
+            let refuse =
+                |reason: String| DataError::Manifest { path: path.clone(), line: number + 1, reason };
             let row = match layout {
                 CorpusLayout::Ljspeech => ljspeech_row(line),
                 CorpusLayout::Manifest => json_row(line),
@@ -118,7 +120,9 @@ fn ljspeech_row(line: &str) -> Result<Utterance, String> {
     }
     let split = match columns.get(4) {
         None => None,
-        Some(name) => Some(Split::parse(name).ok_or_else(|| format!("split {name:?} is not train, valid or test"))?),
+        Some(name) => {
+            Some(Split::parse(name).ok_or_else(|| format!("split {name:?} is not train, valid or test"))?)
+        }
     };
     let text = columns.get(2).filter(|t| !t.is_empty()).unwrap_or(&columns[1]);
     Ok(Utterance {
@@ -132,7 +136,13 @@ fn ljspeech_row(line: &str) -> Result<Utterance, String> {
 
 fn json_row(line: &str) -> Result<Utterance, String> {
     let row: JsonRow = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    Ok(Utterance { id: row.id, audio: row.audio.into(), text: row.text, speaker: row.speaker, split: row.split })
+    Ok(Utterance {
+        id: row.id,
+        audio: row.audio.into(),
+        text: row.text,
+        speaker: row.speaker,
+        split: row.split,
+    })
 }
 
 fn checked(row: Utterance) -> Result<Utterance, String> {
@@ -159,7 +169,8 @@ mod tests {
 
     #[test]
     fn ljspeech_and_jsonl_rows_are_read() {
-        let lj = read("metadata.csv", "a-1|\"Dr.\" X|doctor x\nb|hello||slt|test\n", CorpusLayout::Ljspeech).unwrap();
+        let lj = read("metadata.csv", "a-1|\"Dr.\" X|doctor x\nb|hello||slt|test\n", CorpusLayout::Ljspeech)
+            .unwrap();
         assert_eq!((lj.utterances[0].text.as_str(), lj.utterances[1].text.as_str()), ("doctor x", "hello"));
         assert_eq!((lj.utterances[1].speaker.as_str(), lj.utterances[1].split), ("slt", Some(Split::Test)));
         let json = r#"{"id": "u1", "audio": "x/u1.flac", "text": "hi"}"#;

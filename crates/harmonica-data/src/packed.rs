@@ -12,7 +12,8 @@ use std::path::Path;
 /// Streams or tables that are missing or malformed, or a directory that cannot be written to.
 pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
     let index = packed.join("index.tsv");
-    let text = std::fs::read_to_string(&index).map_err(|source| DataError::Read { path: index.clone(), source })?;
+    let text =
+        std::fs::read_to_string(&index).map_err(|source| DataError::Read { path: index.clone(), source })?;
     let metadata = corpus.join("metadata.csv");
     let mut rows = String::new();
     let mut streams: BTreeMap<String, Waveform> = BTreeMap::new();
@@ -20,7 +21,11 @@ pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
     std::fs::create_dir_all(&wavs).map_err(|source| DataError::Write { path: wavs.clone(), source })?;
     let mut n = 0;
     for (number, line) in text.lines().enumerate().skip(1) {
-        let refuse = |reason: &str| DataError::Manifest { path: index.clone(), line: number + 1, reason: reason.into() };
+        let refuse = |reason: &str| DataError::Manifest {
+            path: index.clone(),
+            line: number + 1,
+            reason: reason.into(),
+        };
         let columns: Vec<&str> = line.split('\t').collect();
         let [id, split, speaker, stream, start, length, text] = columns[..] else {
             return Err(refuse("expected id, split, speaker, stream, start_sample, n_samples, text"));

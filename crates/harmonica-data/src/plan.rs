@@ -78,7 +78,11 @@ mod tests {
 
     fn plan(n: usize, seed: u64) -> BatchPlan {
         let lengths = (0..n).map(|i| (i, 20 + (i * 37) % 60)).collect();
-        BatchPlan::new(lengths, &BatchConfig { max_frames: 400, length_pool: 32, ..BatchConfig::default() }, seed)
+        BatchPlan::new(
+            lengths,
+            &BatchConfig { max_frames: 400, length_pool: 32, ..BatchConfig::default() },
+            seed,
+        )
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Corpus to cache: load, measure, judge, tokenize, encode. Parallel over utterances, in corpus order.
 
 use crate::{
-    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, QualityRow, Split, TokenCache,
-    Utterance,
+    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, QualityRow, Split,
+    TokenCache, Utterance,
 };
 use harmonica_audio::{AudioError, QualityStats, Waveform, level_loudness, load, measure, trim_silence};
 use harmonica_codec::{AudioCodec, CodecTokens};
@@ -28,8 +28,11 @@ pub struct Preprocessed {
 /// # Errors
 /// A rate that loudness is not defined for.
 pub fn condition(waveform: Waveform, config: &AudioConfig) -> Result<Waveform, AudioError> {
-    let trimmed =
-        if config.trim { trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s) } else { waveform };
+    let trimmed = if config.trim {
+        trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s)
+    } else {
+        waveform
+    };
     level_loudness(trimmed, config.loudness, config.loudness_target_db)
 }
 
@@ -38,9 +41,20 @@ struct Judged {
     kept: Option<(TextTokens, Waveform)>,
 }
 
-fn judge(utterance: &Utterance, manifest: &Manifest, config: &ExperimentConfig, tokenizer: &TextTokenizer) -> Judged {
+fn judge(
+    utterance: &Utterance,
+    manifest: &Manifest,
+    config: &ExperimentConfig,
+    tokenizer: &TextTokenizer,
+) -> Judged {
     let drop = |stats: Option<QualityStats>, reasons: Vec<String>, detail: Option<String>| Judged {
-        row: QualityRow { id: utterance.id.clone(), speaker: utterance.speaker.clone(), stats, reasons, detail },
+        row: QualityRow {
+            id: utterance.id.clone(),
+            speaker: utterance.speaker.clone(),
+            stats,
+            reasons,
+            detail,
+        },
         kept: None,
     };
     let waveform = match load(&manifest.root.join(&utterance.audio)) {
@@ -56,7 +70,8 @@ fn judge(utterance: &Utterance, manifest: &Manifest, config: &ExperimentConfig, 
         Ok(tokens) => tokens,
         Err(error) => return drop(Some(stats), vec!["unusable_text".into()], Some(error.to_string())),
     };
-    let verdict = QualityFilter::new(config.data.quality.clone()).judge(&stats, tokens.normalized.chars().count());
+    let verdict =
+        QualityFilter::new(config.data.quality.clone()).judge(&stats, tokens.normalized.chars().count());
     if !verdict.kept() {
         return drop(Some(stats), verdict.reasons, None);
     }
@@ -153,16 +168,24 @@ pub fn preprocess(
     for (row, _, tokens) in &kept {
         if tokens.n_frames() > frame_limit {
             rows[*row].reasons.push("audio_beyond_model".into());
-            rows[*row].detail = Some(format!("{} frames, the models hold at most {frame_limit}", tokens.n_frames()));
+            rows[*row].detail =
+                Some(format!("{} frames, the models hold at most {frame_limit}", tokens.n_frames()));
         }
     }
     kept.retain(|(_, _, tokens)| tokens.n_frames() <= frame_limit);
     let report = QualityReport::new(config.data.quality.clone(), rows);
     if kept.is_empty() {
-        return Err(DataError::NothingKept { corpus: manifest.root.clone(), dropped: report.dropped_utterances });
+        return Err(DataError::NothingKept {
+            corpus: manifest.root.clone(),
+            dropped: report.dropped_utterances,
+        });
     }
-    let speakers: Vec<String> =
-        kept.iter().map(|(row, ..)| manifest.utterances[*row].speaker.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let speakers: Vec<String> = kept
+        .iter()
+        .map(|(row, ..)| manifest.utterances[*row].speaker.clone())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let mut tokens = Vec::with_capacity(kept.len());
     let utterances = kept
         .into_iter()

@@ -49,7 +49,8 @@ impl QualityFilter {
             (chars_per_s < t.min_chars_per_s, "text_too_short"),
             (chars_per_s > t.max_chars_per_s, "text_too_long"),
         ];
-        let reasons = checks.into_iter().filter(|(against, _)| *against).map(|(_, reason)| reason.to_owned()).collect();
+        let reasons =
+            checks.into_iter().filter(|(against, _)| *against).map(|(_, reason)| reason.to_owned()).collect();
         QualityVerdict { reasons }
     }
 }
@@ -119,7 +120,9 @@ impl QualityReport {
         };
         let json = serde_json::to_string_pretty(self).unwrap_or_default();
         write("quality.json", json)?;
-        let mut csv = "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n".to_owned();
+        let mut csv =
+            "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n"
+                .to_owned();
         for row in &self.utterances {
             let figures = row.stats.map_or_else(
                 || ",,,,,".to_owned(),
@@ -131,10 +134,16 @@ impl QualityReport {
                 },
             );
             let speaker = format!("\"{}\"", row.speaker.replace('"', "\"\""));
-            csv.push_str(&format!("{},{speaker},{},{},{figures}\n", row.id, row.reasons.is_empty(), row.reasons.join(" ")));
+            csv.push_str(&format!(
+                "{},{speaker},{},{},{figures}\n",
+                row.id,
+                row.reasons.is_empty(),
+                row.reasons.join(" ")
+            ));
         }
         write("quality.csv", csv)?;
-        let blacklist = self.utterances.iter().filter(|r| !r.reasons.is_empty()).map(|r| format!("{}\n", r.id)).collect();
+        let blacklist =
+            self.utterances.iter().filter(|r| !r.reasons.is_empty()).map(|r| format!("{}\n", r.id)).collect();
         write("blacklist.txt", blacklist)
     }
 }
@@ -144,7 +153,14 @@ mod tests {
     use super::*;
 
     fn good() -> QualityStats {
-        QualityStats { duration_s: 2.0, peak: 0.7, rms_db: -20.0, clipped_share: 0.0, longest_silence_s: 0.1, snr_db: 40.0 }
+        QualityStats {
+            duration_s: 2.0,
+            peak: 0.7,
+            rms_db: -20.0,
+            clipped_share: 0.0,
+            longest_silence_s: 0.1,
+            snr_db: 40.0,
+        }
     }
 
     #[test]

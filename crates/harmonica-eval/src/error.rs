@@ -35,7 +35,9 @@ pub enum EvalError {
         reason: String,
     },
     /// The recognizer failed.
-    #[error("the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave evaluation.recognizer empty")]
+    #[error(
+        "the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave evaluation.recognizer empty"
+    )]
     Recognizer {
         /// The command.
         command: String,

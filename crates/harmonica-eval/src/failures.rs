@@ -135,7 +135,9 @@ mod tests {
             out.extend((0..length as usize).map(|i| {
                 let t = i as f32 / 16_000.0;
                 let envelope = (std::f32::consts::PI * i as f32 / length).sin();
-                let buzz = |k: i32| (std::f32::consts::TAU * pitch * k as f32 * t).sin() / (1.0 + (k as f32 - formant).abs());
+                let buzz = |k: i32| {
+                    (std::f32::consts::TAU * pitch * k as f32 * t).sin() / (1.0 + (k as f32 - formant).abs())
+                };
                 (1..24).map(buzz).sum::<f32>() * 0.15 * envelope
             }));
         }

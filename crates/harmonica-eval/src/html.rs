@@ -37,7 +37,10 @@ fn player(waveform: &Waveform) -> String {
 }
 
 fn player_of(path: &Path) -> String {
-    load(path).map_or_else(|error| format!("<span class=\"bad\">{}</span>", escape(&error.to_string())), |w| player(&w))
+    load(path).map_or_else(
+        |error| format!("<span class=\"bad\">{}</span>", escape(&error.to_string())),
+        |w| player(&w),
+    )
 }
 
 fn curves(run: &RunCurves) -> String {

@@ -66,7 +66,11 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)]) -> St
         ));
     }
     svg.push_str(&format!("<text x=\"{left}\" y=\"{}\">{x0:.0}</text>", height - 8.0));
-    svg.push_str(&format!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{x1:.0} updates</text>", width - 8.0, height - 8.0));
+    svg.push_str(&format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{x1:.0} updates</text>",
+        width - 8.0,
+        height - 8.0
+    ));
     for (i, (name, values)) in series.iter().enumerate() {
         let colour = colours[i % colours.len()];
         let path: Vec<String> = values.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();

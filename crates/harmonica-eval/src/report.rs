@@ -51,7 +51,8 @@ pub(crate) fn percent(value: Option<f64>) -> String {
 
 /// Header and rows of the table of systems.
 pub(crate) fn systems_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let header = vec!["system", "WER", "95% interval", "exact", "CER", "wrong text", "mel distance", "failures"];
+    let header =
+        vec!["system", "WER", "95% interval", "exact", "CER", "wrong text", "mel distance", "failures"];
     let rows = evaluation
         .systems
         .iter()
@@ -60,7 +61,8 @@ pub(crate) fn systems_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>
             vec![
                 s.system.clone(),
                 percent(s.word_error_rate.map(|w| w.value)),
-                s.word_error_rate.map_or_else(String::new, |w| format!("{:.1} to {:.1}%", 100.0 * w.low, 100.0 * w.high)),
+                s.word_error_rate
+                    .map_or_else(String::new, |w| format!("{:.1} to {:.1}%", 100.0 * w.low, 100.0 * w.high)),
                 percent(s.exact_share),
                 percent(s.character_error_rate),
                 percent(s.chance_word_error_rate),
@@ -74,7 +76,15 @@ pub(crate) fn systems_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>
 
 /// Header and rows of the table of held-out codebook figures.
 pub(crate) fn codebooks_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let header = vec!["codebook", "cross-entropy", "unigram entropy of targets", "accuracy", "used", "effective", "KL"];
+    let header = vec![
+        "codebook",
+        "cross-entropy",
+        "unigram entropy of targets",
+        "accuracy",
+        "used",
+        "effective",
+        "KL",
+    ];
     let rows = evaluation
         .codebooks
         .iter()
@@ -124,8 +134,11 @@ fn markdown(input: &ReportInput) -> String {
         }
     }
     if let Some(evaluation) = &input.evaluation {
-        let recognizer =
-            if evaluation.recognizer.is_empty() { "none: word errors were not measured" } else { &evaluation.recognizer };
+        let recognizer = if evaluation.recognizer.is_empty() {
+            "none: word errors were not measured"
+        } else {
+            &evaluation.recognizer
+        };
         out.push_str(&format!(
             "## Evaluation on {}\n\nRecognizer: {recognizer}. Sentences: {}.\n\n",
             evaluation.suite, evaluation.suite_fingerprint

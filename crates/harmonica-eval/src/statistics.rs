@@ -58,11 +58,13 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
         wrong as f64 / words.max(1) as f64
     });
     let characters = measured.then(|| {
-        let counts = utterances.iter().map(|u| character_errors(&u.text, u.heard.as_deref().unwrap_or_default()));
+        let counts =
+            utterances.iter().map(|u| character_errors(&u.text, u.heard.as_deref().unwrap_or_default()));
         let (wrong, all) = counts.fold((0, 0), |(w, a), (edits, n)| (w + edits.total(), a + n));
         wrong as f64 / all.max(1) as f64
     });
-    let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    let mean =
+        |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     let mut failures = BTreeMap::new();
     for failure in utterances.iter().flat_map(|u| &u.failures) {
         *failures.entry(failure.clone()).or_insert(0) += 1;
@@ -107,7 +109,11 @@ mod tests {
 
     #[test]
     fn rates_sum_edits_over_words_and_the_interval_holds_the_value() {
-        let all = vec![judged("one two", Some("one two")), judged("red box", Some("red")), judged("a b c d", Some("a b c d"))];
+        let all = vec![
+            judged("one two", Some("one two")),
+            judged("red box", Some("red")),
+            judged("a b c d", Some("a b c d")),
+        ];
         let summary = summarise("s", all, 200);
         let rate = summary.word_error_rate.unwrap();
         assert!((rate.value - 1.0 / 8.0).abs() < 1e-12 && rate.low <= rate.value && rate.value <= rate.high);
@@ -118,6 +124,10 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_absent() {
         let summary = summarise("s", vec![judged("one", None)], 200);
-        assert!(summary.word_error_rate.is_none() && summary.exact_share.is_none() && summary.mel_distance.is_none());
+        assert!(
+            summary.word_error_rate.is_none()
+                && summary.exact_share.is_none()
+                && summary.mel_distance.is_none()
+        );
     }
 }

@@ -38,18 +38,26 @@ impl EvalSuite {
     /// # Errors
     /// A missing file, or a malformed line with its number.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
-        let text = std::fs::read_to_string(path).map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
         let sentences = text
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
-                serde_json::from_str(line)
-                    .map_err(|e| EvalError::Suite { path: path.to_owned(), line: i + 1, reason: e.to_string() })
+                serde_json::from_str(line).map_err(|e| EvalError::Suite {
+                    path: path.to_owned(),
+                    line: i + 1,
+                    reason: e.to_string(),
+                })
             })
             .collect::<Result<Vec<Sentence>, _>>()?;
         if sentences.is_empty() {
-            return Err(EvalError::Suite { path: path.to_owned(), line: 1, reason: "the suite is empty".into() });
+            return Err(EvalError::Suite {
+                path: path.to_owned(),
+                line: 1,
+                reason: "the suite is empty".into(),
+            });
         }
         Ok(Self {
             name: path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()),

@@ -81,7 +81,8 @@ impl Bundle {
         let failed = |path: &Path, source| InferenceError::Write { path: path.to_owned(), source };
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
-        let beside = tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent).map_err(|e| failed(parent, e))?;
+        let beside =
+            tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent).map_err(|e| failed(parent, e))?;
         let codec_dir = beside.path().join("codec");
         std::fs::create_dir(&codec_dir).map_err(|e| failed(&codec_dir, e))?;
         for name in CODEC_FILES {
@@ -110,11 +111,15 @@ impl Bundle {
     /// Files that are missing or damaged, or parts that do not belong together, with every violated field.
     pub fn open(dir: &Path) -> Result<Self, InferenceError> {
         let refuse = |name: &str, reason: String| InferenceError::Bundle { path: dir.join(name), reason };
-        let bytes = std::fs::read(dir.join("bundle.json")).map_err(|e| refuse("bundle.json", e.to_string()))?;
+        let bytes =
+            std::fs::read(dir.join("bundle.json")).map_err(|e| refuse("bundle.json", e.to_string()))?;
         let manifest: BundleManifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse("bundle.json", e.to_string()))?;
         if manifest.format_version != 1 {
-            return Err(refuse("bundle.json", format!("format version {} is not 1", manifest.format_version)));
+            return Err(refuse(
+                "bundle.json",
+                format!("format version {} is not 1", manifest.format_version),
+            ));
         }
         for name in files() {
             let bytes = std::fs::read(dir.join(&name)).map_err(|e| refuse(&name, e.to_string()))?;

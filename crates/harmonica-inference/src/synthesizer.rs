@@ -109,8 +109,10 @@ impl Synthesizer {
         let Bundle { manifest, ar, nar, codec } = bundle;
         let geometry = geometry(&codec);
         let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
-        let ar = ar.load_into(ArModel::new(&manifest.ar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
-        let nar = nar.load_into(NarModel::new(&manifest.nar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
+        let ar =
+            ar.load_into(ArModel::new(&manifest.ar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
+        let nar =
+            nar.load_into(NarModel::new(&manifest.nar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
         Ok(Self {
             max_text_symbols: ar.max_text_symbols().min(nar.max_text_symbols()),
             models: Mutex::new((ar, nar)),
@@ -156,9 +158,8 @@ impl Synthesizer {
     ) -> Result<Speech, InferenceError> {
         let speaker = match &request.voice {
             None => 0,
-            Some(name) => self.voices.iter().position(|v| v == name).ok_or_else(|| InferenceError::UnknownVoice {
-                voice: name.clone(),
-                known: self.voices.clone(),
+            Some(name) => self.voices.iter().position(|v| v == name).ok_or_else(|| {
+                InferenceError::UnknownVoice { voice: name.clone(), known: self.voices.clone() }
             })?,
         } as i32;
         let tokens = self.tokenizer.tokenize(&request.text)?;
@@ -170,21 +171,25 @@ impl Synthesizer {
         let decode = request.decode.as_ref().unwrap_or(&self.decode);
         let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let mut cancelled = false;
-        let written = ArDecoder::new(decode.ar.clone()).decode(&ar, &text, speaker, &[], request.seed, |n| {
-            cancelled = !on_frame(n);
-            !cancelled
-        })?;
+        let written =
+            ArDecoder::new(decode.ar.clone()).decode(&ar, &text, speaker, &[], request.seed, |n| {
+                cancelled = !on_frame(n);
+                !cancelled
+            })?;
         let stop = match (cancelled, written.stop) {
             (true, _) => StopReason::Cancelled,
             (_, ArStop::EndOfSpeech) => StopReason::EndOfSpeech,
             (_, ArStop::LengthBound) => {
-                warnings.push("the end of speech was not reached: the sentence was cut at its length bound".into());
+                warnings.push(
+                    "the end of speech was not reached: the sentence was cut at its length bound".into(),
+                );
                 StopReason::LengthBound
             }
         };
         let n_codebooks = self.codec.spec().n_codebooks;
-        let codebooks: Vec<&[f32]> =
-            (0..n_codebooks).map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q))).collect();
+        let codebooks: Vec<&[f32]> = (0..n_codebooks)
+            .map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q)))
+            .collect();
         let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
         let filled =
             NarDecoder::new(decode.nar.kind).decode(&nar, &text, speaker, None, &written.codes, centroids)?;
@@ -209,14 +214,22 @@ impl Synthesizer {
             return Vec::new();
         }
         let list: Vec<String> = unknown.into_iter().collect();
-        vec![format!("this model was trained on {} words only; it has never heard: {}", known.len(), list.join(", "))]
+        vec![format!(
+            "this model was trained on {} words only; it has never heard: {}",
+            known.len(),
+            list.join(", ")
+        )]
     }
 
     /// What the codec alone makes of a recording with its first `n_codebooks` codebooks: the ceiling of any model.
     ///
     /// # Errors
     /// A recording that cannot be resampled.
-    pub fn resynthesise(&self, waveform: &Waveform, n_codebooks: usize) -> Result<(Waveform, CodecTokens), InferenceError> {
+    pub fn resynthesise(
+        &self,
+        waveform: &Waveform,
+        n_codebooks: usize,
+    ) -> Result<(Waveform, CodecTokens), InferenceError> {
         let tokens = self.codec.encode(waveform)?.truncated(n_codebooks);
         Ok((self.codec.decode(&tokens)?, tokens))
     }

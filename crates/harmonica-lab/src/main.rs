@@ -13,7 +13,11 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "harmonica-lab", version, about = "Train, diagnose and judge neural codec language models for speech")]
+#[command(
+    name = "harmonica-lab",
+    version,
+    about = "Train, diagnose and judge neural codec language models for speech"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

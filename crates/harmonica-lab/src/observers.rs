@@ -26,8 +26,11 @@ impl HearItLearn {
             .map_err(|e| e.to_string())?;
         let width = self.codec.latent_width();
         let vectors = self.codec.codebook_vectors(CodebookIndex::FIRST);
-        let latents: Vec<f32> =
-            written.codes.iter().flat_map(|c| vectors[*c as usize * width..][..width].iter().copied()).collect();
+        let latents: Vec<f32> = written
+            .codes
+            .iter()
+            .flat_map(|c| vectors[*c as usize * width..][..width].iter().copied())
+            .collect();
         std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
         let path = self.dir.join(format!("update-{update:08}.wav"));
         save(&path, &self.codec.decode_latent(&latents)).map_err(|e| e.to_string())?;

@@ -3,9 +3,7 @@
 use crate::failure::Failure;
 use clap::Args;
 use harmonica_codec::{AudioCodec, MelRvq};
-use harmonica_config_schema::{
-    CodebookIndex, ConfigLoader, ExperimentConfig, SpecialTokens,
-};
+use harmonica_config_schema::{CodebookIndex, ConfigLoader, ExperimentConfig, SpecialTokens};
 use harmonica_data::{CacheFingerprint, Manifest, TokenCache};
 use harmonica_model_core::{CodecGeometry, InterfaceContract};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
@@ -40,8 +38,8 @@ pub(crate) fn open_codec(dir: &str) -> Result<Arc<MelRvq>, Failure> {
 
 /// Centroids of every codebook, for the models.
 pub(crate) fn geometry(codec: &dyn AudioCodec) -> CodecGeometry {
-    let codebooks =
-        (0..codec.spec().n_codebooks).map(|q| codec.codebook_vectors(CodebookIndex::from_zero_based(q)).to_vec());
+    let codebooks = (0..codec.spec().n_codebooks)
+        .map(|q| codec.codebook_vectors(CodebookIndex::from_zero_based(q)).to_vec());
     CodecGeometry::new(codebooks, codec.latent_width())
 }
 
@@ -61,7 +59,12 @@ pub(crate) fn open_cache(
 }
 
 /// What a model trained with this configuration on this cache promises.
-pub(crate) fn contract(config: &ExperimentConfig, codec: &dyn AudioCodec, cache: &TokenCache, is_ar: bool) -> InterfaceContract {
+pub(crate) fn contract(
+    config: &ExperimentConfig,
+    codec: &dyn AudioCodec,
+    cache: &TokenCache,
+    is_ar: bool,
+) -> InterfaceContract {
     let (ar, nar) = (&config.model.ar, &config.model.nar);
     let spec = codec.spec().clone();
     let pick = |a: usize, b: usize| if is_ar { a } else { b };

@@ -12,8 +12,10 @@ use crate::transformer::{BlockContext, Dropout, StepCache, Transformer};
 use crate::{ArInput, ModelError};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use harmonica_config_schema::{ArModelConfig, Conditioning, ModelDims, RandomStream, SpecialTokens, SpeakerConditioning};
 use harmonica_config_schema::CodecSpec;
+use harmonica_config_schema::{
+    ArModelConfig, Conditioning, ModelDims, RandomStream, SpeakerConditioning, SpecialTokens,
+};
 use std::sync::Arc;
 
 /// Writes codebook 1.
@@ -78,7 +80,14 @@ impl ArModel {
             text_embedding: make.normal("text_embedding", [vocab_size, width], deviation),
             text_positions: make.normal("text_positions", [config.max_text_symbols, width], deviation * 0.3),
             frame_positions: make.normal("frame_positions", [config.max_frames + 1, width], deviation * 0.3),
-            code_embedding: CodeEmbedding::new(&make, "code_embedding", 0, special.table_rows(), width, geometry),
+            code_embedding: CodeEmbedding::new(
+                &make,
+                "code_embedding",
+                0,
+                special.table_rows(),
+                width,
+                geometry,
+            ),
             speaker_embedding: (config.speaker == SpeakerConditioning::Embedding)
                 .then(|| make.normal("speaker_embedding", [n_speakers, width], deviation)),
             text_encoder: cross.then(|| {
@@ -164,14 +173,17 @@ impl ArModel {
     ///
     /// # Errors
     /// More symbols or frames than the model has positions for.
-    pub fn forward(&self, input: &ArInput, dropout_key: Option<u64>) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError> {
+    pub fn forward(
+        &self,
+        input: &ArInput,
+        dropout_key: Option<u64>,
+    ) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError> {
         let special = self.special();
         let device = self.device();
         let n_items = input.text.len();
         let prompt = |b: usize| input.prompt.as_ref().map_or(&[][..], |p| &p.codes[b][0][..]);
-        let sequences: Vec<Vec<i32>> = (0..n_items)
-            .map(|b| [prompt(b), &[special.bos as i32], &input.codes[b]].concat())
-            .collect();
+        let sequences: Vec<Vec<i32>> =
+            (0..n_items).map(|b| [prompt(b), &[special.bos as i32], &input.codes[b]].concat()).collect();
         let frames = pad(&sequences, special.pad as i32);
         self.check(input.text.iter().map(Vec::len).max().unwrap_or(0), frames.width - 1)?;
         let dropout = dropout_key.map(|key| Dropout { rate: self.dropout, key });
@@ -194,7 +206,13 @@ impl ArModel {
             });
             let text_mask = Arc::new(AttentionMask::padded(text.n, text.lengths.clone()));
             let table = RotaryTable::new(0..frames.width, self.n_heads, head_width);
-            let at = BlockContext { mask: &mask, table: &table, text: Some((&encoded, &text_mask)), stage: 0, dropout };
+            let at = BlockContext {
+                mask: &mask,
+                table: &table,
+                text: Some((&encoded, &text_mask)),
+                stage: 0,
+                dropout,
+            };
             (self.decoder.forward(audio, &at), 0)
         } else {
             let mask = Arc::new(AttentionMask {
@@ -227,7 +245,10 @@ impl ArModel {
         let mask = Arc::new(AttentionMask::padded(text.n, text.lengths.clone()));
         let table = RotaryTable::new(0..text.n, self.n_heads, self.width / self.n_heads);
         let dropout = dropout.map(|d| Dropout { key: d.key ^ 0x7e87, ..d });
-        encoder.forward(text.states.clone(), &BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout })
+        encoder.forward(
+            text.states.clone(),
+            &BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout },
+        )
     }
 
     /// Reads the text (and the prompt's codebook 1) of one utterance; then [`Self::step`] writes frames.

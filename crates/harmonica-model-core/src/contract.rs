@@ -4,7 +4,7 @@
 
 use crate::ModelError;
 use harmonica_config_schema::{
-    CodecSpec, Conditioning, Fingerprint, LengthControl, SpecialTokens, SpeakerConditioning,
+    CodecSpec, Conditioning, Fingerprint, LengthControl, SpeakerConditioning, SpecialTokens,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +104,9 @@ impl InterfaceContract {
             .into_iter()
             .filter(|(_, rule, left, right)| !holds(*rule, left, right))
             .map(|(name, rule, left, right)| match rule {
-                ContractRule::NarCoversAr => format!("{name} of the NAR model is {right}, at least {left} is needed"),
+                ContractRule::NarCoversAr => {
+                    format!("{name} of the NAR model is {right}, at least {left} is needed")
+                }
                 _ => format!("{name} is {left} on one side and {right} on the other"),
             })
             .collect();
@@ -136,10 +138,14 @@ impl InterfaceContract {
     pub fn check_text(&self, vocabulary: &Fingerprint, normalizer: &str) -> Result<(), ModelError> {
         let mut violations = Vec::new();
         if self.vocabulary != *vocabulary {
-            violations.push(format!("vocabulary is {} in the contract and {vocabulary} on disk", self.vocabulary));
+            violations
+                .push(format!("vocabulary is {} in the contract and {vocabulary} on disk", self.vocabulary));
         }
         if self.normalizer != normalizer {
-            violations.push(format!("normalizer is {} in the contract, this program has {normalizer}", self.normalizer));
+            violations.push(format!(
+                "normalizer is {} in the contract, this program has {normalizer}",
+                self.normalizer
+            ));
         }
         refuse_if_any("the model", "the text vocabulary", violations)
     }
@@ -158,8 +164,13 @@ mod tests {
     use serde_json::{Value, json};
 
     fn contract() -> InterfaceContract {
-        let codec =
-            CodecSpec { id: "mel_rvq".into(), sample_rate_hz: 16_000, hop_samples: 640, n_codebooks: 4, codebook_size: 64 };
+        let codec = CodecSpec {
+            id: "mel_rvq".into(),
+            sample_rate_hz: 16_000,
+            hop_samples: 640,
+            n_codebooks: 4,
+            codebook_size: 64,
+        };
         InterfaceContract {
             format_version: 1,
             special: SpecialTokens::above(codec.codebook_size),

@@ -119,7 +119,8 @@ impl ArDecoder {
         mut on_frame: impl FnMut(usize) -> bool,
     ) -> Result<ArOutput, ModelError> {
         let config = &self.config;
-        let filter = LogitFilter { temperature: config.temperature, top_k: config.top_k, top_p: config.top_p };
+        let filter =
+            LogitFilter { temperature: config.temperature, top_k: config.top_k, top_p: config.top_p };
         let (min_frames, max_frames) = self.bounds(text.len());
         let max_frames = max_frames.min(model.max_frames().saturating_sub(prompt.len()));
         let mut cache = model.start(text, speaker, prompt)?;

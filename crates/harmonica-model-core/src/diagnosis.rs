@@ -95,7 +95,8 @@ impl CodebookHealth {
     /// The window's figures.
     pub fn metrics(&self) -> CodebookMetrics {
         let n = self.n_tokens.max(1) as f64;
-        let entropy = |p: &mut dyn Iterator<Item = f64>| -p.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>();
+        let entropy =
+            |p: &mut dyn Iterator<Item = f64>| -p.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>();
         let target = |i: usize| self.target_counts[i] as f64 / n;
         let predicted = |i: usize| self.mean_prediction[i] / n;
         let classes = 0..self.mean_prediction.len();
@@ -173,7 +174,11 @@ mod tests {
     const CLASSES: usize = 256;
 
     /// Targets of a Zipf-like marginal and logits that favour them by `strength`.
-    fn window(n: usize, seed: u64, logits: impl Fn(&mut RandomStream, usize, usize) -> f32) -> CodebookMetrics {
+    fn window(
+        n: usize,
+        seed: u64,
+        logits: impl Fn(&mut RandomStream, usize, usize) -> f32,
+    ) -> CodebookMetrics {
         let weights: Vec<f64> = (0..CLASSES).map(|i| 1.0 / (i as f64 + 3.0)).collect();
         let total: f64 = weights.iter().sum();
         let mut health = CodebookHealth::new(CodebookIndex::FIRST, CLASSES);

@@ -48,7 +48,9 @@ pub enum ModelError {
         known: Vec<String>,
     },
     /// More frames or symbols than the model has positions for.
-    #[error("{what} has {found} positions but the model holds {limit}; shorten it, or train with a larger limit")]
+    #[error(
+        "{what} has {found} positions but the model holds {limit}; shorten it, or train with a larger limit"
+    )]
     TooLong {
         /// What is too long.
         what: &'static str,

@@ -21,7 +21,8 @@ impl CodecGeometry {
         let codebooks = codebooks
             .into_iter()
             .map(|values| {
-                let square = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64;
+                let square =
+                    values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64;
                 let scale = (1.0 / square.sqrt().max(1e-9)) as f32;
                 values.into_iter().map(|v| v * scale).collect()
             })
@@ -60,8 +61,13 @@ impl CodeEmbedding {
         geometry: Option<&CodecGeometry>,
     ) -> Self {
         let deviation = 1.0 / (width as f64).sqrt();
-        let projection = geometry
-            .map(|g| make.normal(&format!("{path}.projection"), [g.width(), width], deviation / (g.width() as f64).sqrt()));
+        let projection = geometry.map(|g| {
+            make.normal(
+                &format!("{path}.projection"),
+                [g.width(), width],
+                deviation / (g.width() as f64).sqrt(),
+            )
+        });
         Self {
             table: make.normal(&format!("{path}.table"), [rows, width], deviation * 0.3),
             projection,
@@ -72,7 +78,9 @@ impl CodeEmbedding {
     /// All rows `[rows, D]`.
     pub(crate) fn rows(&self) -> Tensor<2> {
         match (&self.projection, &self.centroids) {
-            (Some(projection), Some(centroids)) => self.table.val() + centroids.clone().matmul(projection.val()),
+            (Some(projection), Some(centroids)) => {
+                self.table.val() + centroids.clone().matmul(projection.val())
+            }
             _ => self.table.val(),
         }
     }
@@ -112,7 +120,11 @@ impl CodeHead {
             weight: make.normal(&format!("{path}.weight"), [width, classes], deviation),
             bias: make.constant(0.0, [classes]),
             direction: geometry.map(|g| {
-                make.normal(&format!("{path}.direction"), [width, g.width()], deviation / (g.width() as f64).sqrt())
+                make.normal(
+                    &format!("{path}.direction"),
+                    [width, g.width()],
+                    deviation / (g.width() as f64).sqrt(),
+                )
             }),
             centroids: geometry.map(|g| g.tensor(codebook, classes, make.device())),
         }

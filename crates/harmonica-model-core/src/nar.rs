@@ -13,8 +13,8 @@ use crate::{ModelError, NarInput, Prompt};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use harmonica_config_schema::{
-    CodebookIndex, CodecSpec, Conditioning, ModelDims, NarModelConfig, RandomStream, SpeakerConditioning, SpeakerPooling,
-    SpecialTokens,
+    CodebookIndex, CodecSpec, Conditioning, ModelDims, NarModelConfig, RandomStream, SpeakerConditioning,
+    SpeakerPooling, SpecialTokens,
 };
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ impl SpeakerEncoder {
         if !self.mean && self.score.is_none() {
             return (tokens, lengths.to_vec());
         }
-        let real: Vec<f32> = lengths.iter().flat_map(|l| (0..n).map(move |i| f32::from(u8::from(i < *l)))).collect();
+        let real: Vec<f32> =
+            lengths.iter().flat_map(|l| (0..n).map(move |i| f32::from(u8::from(i < *l)))).collect();
         let real = Tensor::<3>::from_data(TensorData::new(real, [n_items, n, 1]), &tokens.device());
         let weights = match &self.score {
             Some(score) => {
@@ -98,7 +99,8 @@ impl NarModel {
         let cross = config.conditioning == Conditioning::Cross;
         let n_stages = codec.n_codebooks.max(2) - 1;
         let deviation = 1.0 / (width as f64).sqrt();
-        let embedding = |q: usize| CodeEmbedding::new(&make, &format!("code_embeddings.{q}"), q, rows, width, geometry);
+        let embedding =
+            |q: usize| CodeEmbedding::new(&make, &format!("code_embeddings.{q}"), q, rows, width, geometry);
         let head =
             |q: usize| CodeHead::new(&make, &format!("heads.{q}"), q, codec.codebook_size, width, geometry);
         Self {
@@ -167,7 +169,11 @@ impl NarModel {
         let k = stage.zero_based();
         let text_limit = input.text.iter().map(Vec::len).max().unwrap_or(0);
         if text_limit > self.max_text_symbols {
-            return Err(ModelError::TooLong { what: "the text", found: text_limit, limit: self.max_text_symbols });
+            return Err(ModelError::TooLong {
+                what: "the text",
+                found: text_limit,
+                limit: self.max_text_symbols,
+            });
         }
         let dropout = dropout_key.map(|key| Dropout { rate: self.dropout, key });
         let speaker = self
@@ -272,7 +278,11 @@ impl NarModel {
     }
 
     /// Sum of the embeddings of the first `n_codebooks` (at least one) codebooks `[B, T, D]`, with positions.
-    fn embed_frames(&self, codes: &[Vec<Vec<i32>>], n_codebooks: usize) -> Result<(Tensor<3>, Vec<usize>), ModelError> {
+    fn embed_frames(
+        &self,
+        codes: &[Vec<Vec<i32>>],
+        n_codebooks: usize,
+    ) -> Result<(Tensor<3>, Vec<usize>), ModelError> {
         let pad_id = SpecialTokens::above(self.codebook_size).pad as i32;
         let padded = |q: usize| pad(&codes.iter().map(|item| item[q].clone()).collect::<Vec<_>>(), pad_id);
         let first = padded(0);
@@ -288,7 +298,11 @@ impl NarModel {
         Ok((states, first.lengths))
     }
 
-    fn embed_prompt(&self, encoder: &SpeakerEncoder, prompt: &Prompt) -> Result<(Tensor<3>, Vec<usize>), ModelError> {
+    fn embed_prompt(
+        &self,
+        encoder: &SpeakerEncoder,
+        prompt: &Prompt,
+    ) -> Result<(Tensor<3>, Vec<usize>), ModelError> {
         let (frames, lengths) = self.embed_frames(&prompt.codes, self.n_codebooks)?;
         let (tokens, lengths) = encoder.forward(frames, &lengths);
         Ok((tokens + self.prompt_mark.val().unsqueeze::<3>(), lengths))

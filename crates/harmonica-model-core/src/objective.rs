@@ -118,7 +118,13 @@ impl Objective {
     ///
     /// # Shapes
     /// - `logits`: `[N, V]`; `targets`: `[N]`
-    pub fn loss(&self, logits: Tensor<2>, targets: &Tensor<1, Int>, codebook: CodebookIndex, update: u64) -> LossReport {
+    pub fn loss(
+        &self,
+        logits: Tensor<2>,
+        targets: &Tensor<1, Int>,
+        codebook: CodebookIndex,
+        update: u64,
+    ) -> LossReport {
         let smoothing = self.label_smoothing.at(update);
         let mut objective = cross_entropy(logits.clone(), targets.clone(), smoothing).mean();
         let plain = if smoothing > 0.0 {
@@ -129,7 +135,8 @@ impl Objective {
         for (weight, term) in &self.terms {
             let weight = weight.at(update);
             if weight != 0.0 {
-                objective = objective + term.value(&TermInput { logits: &logits, targets, codebook }) * weight;
+                objective =
+                    objective + term.value(&TermInput { logits: &logits, targets, codebook }) * weight;
             }
         }
         LossReport { objective, cross_entropy: plain }

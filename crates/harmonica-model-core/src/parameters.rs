@@ -21,9 +21,15 @@ impl ParameterFactory {
     }
 
     /// Normal values of the given deviation; `path` must be unique in the model.
-    pub(crate) fn normal<const N: usize>(&self, path: &str, shape: [usize; N], deviation: f64) -> Param<Tensor<N>> {
+    pub(crate) fn normal<const N: usize>(
+        &self,
+        path: &str,
+        shape: [usize; N],
+        deviation: f64,
+    ) -> Param<Tensor<N>> {
         let mut stream = RandomStream::new(self.seed, path, &[]);
-        let values = (0..shape.iter().product()).map(|_| (stream.normal() * deviation) as f32).collect::<Vec<_>>();
+        let values =
+            (0..shape.iter().product()).map(|_| (stream.normal() * deviation) as f32).collect::<Vec<_>>();
         self.from_values(values, shape)
     }
 

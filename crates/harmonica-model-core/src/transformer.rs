@@ -36,7 +36,13 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn new(make: &ParameterFactory, path: &str, input: usize, output: usize, deviation: f64) -> Self {
+    pub(crate) fn new(
+        make: &ParameterFactory,
+        path: &str,
+        input: usize,
+        output: usize,
+        deviation: f64,
+    ) -> Self {
         Self {
             weight: make.normal(&format!("{path}.weight"), [input, output], deviation),
             bias: make.constant(0.0, [output]),
@@ -115,7 +121,8 @@ impl Attention {
         let [_, n_keys, width] = kv.keys.dims();
         let head = width / self.n_heads;
         let split = |x: Tensor<3>, n: usize| x.reshape([1, n, self.n_heads, head]).swap_dims(1, 2);
-        let scores = split(query, 1).matmul(split(kv.keys.clone(), n_keys).swap_dims(2, 3)) / (head as f64).sqrt();
+        let scores =
+            split(query, 1).matmul(split(kv.keys.clone(), n_keys).swap_dims(2, 3)) / (head as f64).sqrt();
         let weights = burn::tensor::activation::softmax(scores, 3);
         let out = weights.matmul(split(kv.values.clone(), n_keys));
         self.output.forward(out.swap_dims(1, 2).reshape([1, 1, width]))
@@ -150,8 +157,9 @@ impl Block {
         let deviation = 1.0 / (width as f64).sqrt();
         // Residual branches start small, so that depth does not blow the states up (Radford et al. 2019).
         let residual = 1.0 / (2.0 * dims.n_layers as f64).sqrt();
-        let attention =
-            |name: &str| Attention::new(make, &format!("{path}.{name}"), width, dims.n_heads, deviation * residual);
+        let attention = |name: &str| {
+            Attention::new(make, &format!("{path}.{name}"), width, dims.n_heads, deviation * residual)
+        };
         Self {
             norm_self: Norm::new(make, n_stages, width),
             self_attention: attention("self_attention"),
@@ -174,7 +182,11 @@ impl Block {
         let normed = self.norm_self.forward(x.clone(), at.stage);
         let kv = self.self_attention.key_value(normed.clone(), Some(at.table));
         let queries = self.self_attention.queries(normed, Some(at.table));
-        let x = add_dropped(x, self.self_attention.attend(queries, kv.clone(), at.mask), Dropout::at(at.dropout, place));
+        let x = add_dropped(
+            x,
+            self.self_attention.attend(queries, kv.clone(), at.mask),
+            Dropout::at(at.dropout, place),
+        );
         let x = match (&self.norm_cross, &self.cross_attention, at.text) {
             (Some(norm), Some(cross), Some((text, mask))) => {
                 let queries = cross.queries(norm.forward(x.clone(), at.stage), None);
@@ -253,15 +265,23 @@ pub(crate) struct Transformer {
 }
 
 impl Transformer {
-    pub(crate) fn new(make: &ParameterFactory, path: &str, dims: &ModelDims, n_stages: usize, cross: bool) -> Self {
-        let blocks =
-            (0..dims.n_layers).map(|i| Block::new(make, &format!("{path}.{i}"), dims, n_stages, cross)).collect();
+    pub(crate) fn new(
+        make: &ParameterFactory,
+        path: &str,
+        dims: &ModelDims,
+        n_stages: usize,
+        cross: bool,
+    ) -> Self {
+        let blocks = (0..dims.n_layers)
+            .map(|i| Block::new(make, &format!("{path}.{i}"), dims, n_stages, cross))
+            .collect();
         Self { blocks, norm: Norm::new(make, n_stages, dims.width) }
     }
 
     /// Whole sequences `[B, T, D]` to normalized states `[B, T, D]`.
     pub(crate) fn forward(&self, x: Tensor<3>, at: &BlockContext<'_>) -> Tensor<3> {
-        let x = self.blocks.iter().enumerate().fold(x, |x, (i, block)| block.forward(x, at, 8 * i as u64 + 1).0);
+        let x =
+            self.blocks.iter().enumerate().fold(x, |x, (i, block)| block.forward(x, at, 8 * i as u64 + 1).0);
         self.norm.forward(x, at.stage)
     }
 
@@ -283,7 +303,13 @@ impl Transformer {
     }
 
     /// Caches without any position, for models whose text stands outside of the sequence.
-    pub(crate) fn empty_caches(&self, text: Option<&Tensor<3>>, capacity: usize, width: usize, device: &burn::tensor::Device) -> Vec<StepCache> {
+    pub(crate) fn empty_caches(
+        &self,
+        text: Option<&Tensor<3>>,
+        capacity: usize,
+        width: usize,
+        device: &burn::tensor::Device,
+    ) -> Vec<StepCache> {
         self.blocks
             .iter()
             .map(|block| {
@@ -302,5 +328,4 @@ impl Transformer {
         let x = self.blocks.iter().zip(caches).fold(x, |x, (block, cache)| block.step(x, table, cache));
         self.norm.forward(x, 0)
     }
-
 }

@@ -101,7 +101,10 @@ impl WeightStore {
             }
         }
         problems.extend(
-            self.tensors.keys().filter(|n| !wanted.tensors.contains_key(*n)).map(|n| format!("`{n}` is unknown")),
+            self.tensors
+                .keys()
+                .filter(|n| !wanted.tensors.contains_key(*n))
+                .map(|n| format!("`{n}` is unknown")),
         );
         if !problems.is_empty() {
             return Err(ModelError::WeightsMismatch { problems });
@@ -177,7 +180,11 @@ impl Tensors {
                 Dtype::I32 => words.iter().map(|w| i32::from_le_bytes(*w) as f32).collect(),
                 Dtype::I64 => longs.iter().map(|w| i64::from_le_bytes(*w) as f32).collect(),
                 Dtype::BOOL | Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
-                other => return Err(refuse(format!("tensor `{name}` has type {other:?}; use f32, f16, i32, i64 or bool"))),
+                other => {
+                    return Err(refuse(format!(
+                        "tensor `{name}` has type {other:?}; use f32, f16, i32, i64 or bool"
+                    )));
+                }
             };
             tensors.insert(name.to_owned(), (values, tensor.shape().to_vec()));
         }

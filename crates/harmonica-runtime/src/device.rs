@@ -101,9 +101,13 @@ pub fn open_device(preference: DevicePreference) -> Result<OpenDevice, RuntimeEr
     };
     match preference {
         #[cfg(feature = "flex")]
-        DevicePreference::Auto => Ok(open(Device::flex(), "cpu", "auto: the processor gives the same bytes everywhere")),
+        DevicePreference::Auto => {
+            Ok(open(Device::flex(), "cpu", "auto: the processor gives the same bytes everywhere"))
+        }
         #[cfg(not(feature = "flex"))]
-        DevicePreference::Auto => Ok(open(Device::default(), "default", "auto: the processor is not compiled in")),
+        DevicePreference::Auto => {
+            Ok(open(Device::default(), "default", "auto: the processor is not compiled in"))
+        }
         #[cfg(feature = "flex")]
         DevicePreference::Cpu => Ok(open(Device::flex(), "cpu", "asked for")),
         #[cfg(feature = "wgpu")]

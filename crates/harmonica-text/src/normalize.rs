@@ -51,7 +51,17 @@ const UNITS: [(&str, &str, &str); 12] = [
 ];
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 
@@ -66,7 +76,8 @@ pub fn normalize(text: &str) -> String {
     let tokens: Vec<&str> = unaccented.split_whitespace().collect();
     let mut words = Vec::with_capacity(tokens.len());
     for (i, token) in tokens.iter().enumerate() {
-        let context = Context { previous: i.checked_sub(1).map(|p| tokens[p]), next: tokens.get(i + 1).copied() };
+        let context =
+            Context { previous: i.checked_sub(1).map(|p| tokens[p]), next: tokens.get(i + 1).copied() };
         let spoken = speak_token(token, &context);
         if !spoken.is_empty() {
             words.push(spoken);
@@ -154,7 +165,9 @@ fn speak_money(core: &str) -> Option<String> {
     }
     match fraction {
         "" => Some(name(whole)),
-        f if f.chars().all(|c| c.is_ascii_digit()) => Some(format!("{} point {} {units}", cardinal(whole), digits(f))),
+        f if f.chars().all(|c| c.is_ascii_digit()) => {
+            Some(format!("{} point {} {units}", cardinal(whole), digits(f)))
+        }
         _ => None,
     }
 }
@@ -309,7 +322,9 @@ fn decimal(text: &str) -> Option<String> {
     match text.split_once('.') {
         None => {
             let plain = text.replace(',', "");
-            if plain_digits(&plain).is_some() && (plain.len() > 15 || (plain.len() > 1 && plain.starts_with('0'))) {
+            if plain_digits(&plain).is_some()
+                && (plain.len() > 15 || (plain.len() > 1 && plain.starts_with('0')))
+            {
                 return Some(digits(&plain));
             }
             Some(cardinal(whole_number(text)?))
@@ -366,7 +381,10 @@ mod tests {
             ("\u{201c}Caf\u{e9}\u{201d} \u{2014} na\u{ef}ve", "\"cafe\" - naive"),
             ("and/or", "and or"),
             ("0.5", "zero point five"),
-            ("12345678901234567890", "one two three four five six seven eight nine zero one two three four five six seven eight nine zero"),
+            (
+                "12345678901234567890",
+                "one two three four five six seven eight nine zero one two three four five six seven eight nine zero",
+            ),
         ] {
             assert_eq!(normalize(text), spoken, "{text}");
         }

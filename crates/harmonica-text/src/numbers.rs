@@ -1,10 +1,29 @@
 //! Numbers to English words.
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
-const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+const TENS: [&str; 10] =
+    ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SCALES: [(u64, &str); 5] = [
     (1_000_000_000_000_000, "quadrillion"),
     (1_000_000_000_000, "trillion"),
@@ -20,10 +39,17 @@ pub(crate) fn cardinal(n: u64) -> String {
     }
     if n < 100 {
         let tens = TENS[(n / 10) as usize];
-        return if n.is_multiple_of(10) { tens.to_owned() } else { format!("{tens} {}", ONES[(n % 10) as usize]) };
+        return if n.is_multiple_of(10) {
+            tens.to_owned()
+        } else {
+            format!("{tens} {}", ONES[(n % 10) as usize])
+        };
     }
-    let (unit, name) =
-        if n < 1000 { (100, "hundred") } else { SCALES.into_iter().find(|(s, _)| n >= *s).unwrap_or((1000, "thousand")) };
+    let (unit, name) = if n < 1000 {
+        (100, "hundred")
+    } else {
+        SCALES.into_iter().find(|(s, _)| n >= *s).unwrap_or((1000, "thousand"))
+    };
     let head = format!("{} {name}", cardinal(n / unit));
     if n.is_multiple_of(unit) { head } else { format!("{head} {}", cardinal(n % unit)) }
 }
@@ -83,10 +109,18 @@ mod tests {
         ] {
             assert_eq!(cardinal(n), words);
         }
-        for (n, words) in [(1, "first"), (12, "twelfth"), (20, "twentieth"), (33, "thirty third"), (100, "one hundredth")] {
+        for (n, words) in
+            [(1, "first"), (12, "twelfth"), (20, "twentieth"), (33, "thirty third"), (100, "one hundredth")]
+        {
             assert_eq!(ordinal(n), words);
         }
-        for (n, words) in [(1984, "nineteen eighty four"), (1900, "nineteen hundred"), (1905, "nineteen oh five"), (2005, "two thousand five"), (2024, "twenty twenty four")] {
+        for (n, words) in [
+            (1984, "nineteen eighty four"),
+            (1900, "nineteen hundred"),
+            (1905, "nineteen oh five"),
+            (2005, "two thousand five"),
+            (2024, "twenty twenty four"),
+        ] {
             assert_eq!(year(n), words);
         }
     }

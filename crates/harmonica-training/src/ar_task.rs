@@ -9,8 +9,8 @@ use harmonica_config_schema::{
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::diagnosis::CodebookHealth;
 use harmonica_model_core::{
-    ArInput, ArModel, CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, Objective, Prompt,
-    with_stable_ids,
+    ArInput, ArModel, CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, Objective,
+    Prompt, with_stable_ids,
 };
 use std::sync::Arc;
 
@@ -44,16 +44,32 @@ impl ArTask {
     fn input(&self, batch: &TokenBatch, noise: Option<RandomStream>) -> ArInput {
         let targets: Vec<Vec<i32>> = (0..batch.utterances.len()).map(|b| frames(batch, b, 0)).collect();
         let codes = match noise {
-            Some(mut stream) => with_noise(&targets, self.config.training.ar.token_noise, self.cache.spec().codebook_size, &mut stream),
+            Some(mut stream) => with_noise(
+                &targets,
+                self.config.training.ar.token_noise,
+                self.cache.spec().codebook_size,
+                &mut stream,
+            ),
             None => targets.clone(),
         };
-        ArInput { text: texts(batch), codes, targets, speakers: batch.speakers.clone(), prompt: prompts(batch) }
+        ArInput {
+            text: texts(batch),
+            codes,
+            targets,
+            speakers: batch.speakers.clone(),
+            prompt: prompts(batch),
+        }
     }
 }
 
 /// Real symbol ids of each item.
 pub(crate) fn texts(batch: &TokenBatch) -> Vec<Vec<i32>> {
-    batch.text_lengths.iter().enumerate().map(|(b, n)| batch.text[b * batch.n_symbols..][..*n].to_vec()).collect()
+    batch
+        .text_lengths
+        .iter()
+        .enumerate()
+        .map(|(b, n)| batch.text[b * batch.n_symbols..][..*n].to_vec())
+        .collect()
 }
 
 /// Real codes of one item and codebook.
@@ -65,7 +81,8 @@ pub(crate) fn prompts(batch: &TokenBatch) -> Option<Prompt> {
     batch.prompts.as_ref().map(|p| Prompt {
         codes: (0..batch.utterances.len())
             .map(|b| {
-                let row = |q: usize| p.codes[(b * batch.n_codebooks + q) * p.n_frames..][..p.lengths[b]].to_vec();
+                let row =
+                    |q: usize| p.codes[(b * batch.n_codebooks + q) * p.n_frames..][..p.lengths[b]].to_vec();
                 (0..batch.n_codebooks).map(row).collect()
             })
             .collect(),
@@ -73,16 +90,28 @@ pub(crate) fn prompts(batch: &TokenBatch) -> Option<Prompt> {
 }
 
 /// Codes of which a share is replaced by random ones.
-pub(crate) fn with_noise(rows: &[Vec<i32>], share: f64, codebook_size: usize, stream: &mut RandomStream) -> Vec<Vec<i32>> {
+pub(crate) fn with_noise(
+    rows: &[Vec<i32>],
+    share: f64,
+    codebook_size: usize,
+    stream: &mut RandomStream,
+) -> Vec<Vec<i32>> {
     rows.iter()
         .map(|row| {
-            row.iter().map(|c| if stream.uniform() < share { stream.below(codebook_size) as i32 } else { *c }).collect()
+            row.iter()
+                .map(|c| if stream.uniform() < share { stream.below(codebook_size) as i32 } else { *c })
+                .collect()
         })
         .collect()
 }
 
 /// The prompt policy of a run; `None` where the model takes no prompt.
-pub(crate) fn prompt_policy(speaker: SpeakerConditioning, seed: u64, position: u64, max_frames: usize) -> Option<PromptPolicy> {
+pub(crate) fn prompt_policy(
+    speaker: SpeakerConditioning,
+    seed: u64,
+    position: u64,
+    max_frames: usize,
+) -> Option<PromptPolicy> {
     (speaker == SpeakerConditioning::Prompt).then_some(PromptPolicy {
         seed,
         position,
@@ -136,7 +165,13 @@ impl Task for ArTask {
         TokenBatch::collect(&self.cache, utterances, policy.as_ref())
     }
 
-    fn loss(&self, model: &ArModel, batch: &TokenBatch, update: u64, micro: u64) -> Result<LossReport, ModelError> {
+    fn loss(
+        &self,
+        model: &ArModel,
+        batch: &TokenBatch,
+        update: u64,
+        micro: u64,
+    ) -> Result<LossReport, ModelError> {
         let noise = RandomStream::new(self.config.seed, "ar token noise", &[update, micro]);
         let dropout = RandomStream::new(self.config.seed, "ar dropout", &[update, micro]).next_u64();
         let (logits, targets) = model.forward(&self.input(batch, Some(noise)), Some(dropout))?;
@@ -144,7 +179,11 @@ impl Task for ArTask {
         Ok(objective.loss(logits, &targets, CodebookIndex::FIRST, update))
     }
 
-    fn validate(&self, model: &ArModel, batches: &[TokenBatch]) -> Result<Vec<CodebookMetrics>, TrainingError> {
+    fn validate(
+        &self,
+        model: &ArModel,
+        batches: &[TokenBatch],
+    ) -> Result<Vec<CodebookMetrics>, TrainingError> {
         let mut health = CodebookHealth::new(CodebookIndex::FIRST, model.n_classes());
         for batch in batches {
             let (logits, targets) = model.forward(&self.input(batch, None), None)?;

@@ -5,8 +5,8 @@
 use crate::{Ema, TrainingError};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use harmonica_config_schema::record::BestRecord;
 use harmonica_config_schema::ExperimentConfig;
+use harmonica_config_schema::record::BestRecord;
 use harmonica_model_core::{InterfaceContract, WeightStore};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,7 +61,10 @@ impl Checkpoint {
         WeightStore::of(ema.model()).save(&beside.join(AVERAGE), false)?;
         optimizer.save(beside.join(OPTIMIZER)).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         let json = |name: &str, value: Result<Vec<u8>, serde_json::Error>| {
-            value.map_err(std::io::Error::from).and_then(|v| std::fs::write(beside.join(name), v)).map_err(failed)
+            value
+                .map_err(std::io::Error::from)
+                .and_then(|v| std::fs::write(beside.join(name), v))
+                .map_err(failed)
         };
         json("state.json", serde_json::to_vec_pretty(state))?;
         json("contract.json", serde_json::to_vec_pretty(contract))?;
@@ -101,7 +104,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A record that is missing or damaged.
-    pub(crate) fn optimizer(dir: &Path, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer, TrainingError> {
+    pub(crate) fn optimizer(
+        dir: &Path,
+        optimizer: ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, TrainingError> {
         optimizer
             .load(dir.join(OPTIMIZER))
             .map_err(|e| TrainingError::Checkpoint { path: dir.to_owned(), reason: e.to_string() })
@@ -109,7 +115,10 @@ impl Checkpoint {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(dir: &Path, name: &str) -> Result<T, TrainingError> {
-    let refuse = |reason: String| TrainingError::Checkpoint { path: dir.to_owned(), reason: format!("{name}: {reason}") };
+    let refuse = |reason: String| TrainingError::Checkpoint {
+        path: dir.to_owned(),
+        reason: format!("{name}: {reason}"),
+    };
     let bytes = std::fs::read(dir.join(name)).map_err(|e| refuse(e.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))
 }

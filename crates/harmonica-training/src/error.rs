@@ -41,7 +41,9 @@ pub enum TrainingError {
         reason: String,
     },
     /// Losses or gradients were not finite for too long.
-    #[error("{skipped} updates in a row had a non-finite loss or gradient, the last at update {update}; lower the learning rate or check the data")]
+    #[error(
+        "{skipped} updates in a row had a non-finite loss or gradient, the last at update {update}; lower the learning rate or check the data"
+    )]
     Diverged {
         /// Update at which the run gave up.
         update: u64,

@@ -106,7 +106,13 @@ impl Task for NarTask {
         TokenBatch::collect(&self.cache, utterances, policy.as_ref())
     }
 
-    fn loss(&self, model: &NarModel, batch: &TokenBatch, update: u64, micro: u64) -> Result<LossReport, ModelError> {
+    fn loss(
+        &self,
+        model: &NarModel,
+        batch: &TokenBatch,
+        update: u64,
+        micro: u64,
+    ) -> Result<LossReport, ModelError> {
         let n_stages = model.n_codebooks() - 1;
         let mut stream = RandomStream::new(self.config.seed, "nar stage", &[update, micro]);
         let stage = CodebookIndex::from_zero_based(1 + stream.below(n_stages));
@@ -120,13 +126,18 @@ impl Task for NarTask {
         Ok(objective.loss(logits, &targets, stage, update))
     }
 
-    fn validate(&self, model: &NarModel, batches: &[TokenBatch]) -> Result<Vec<CodebookMetrics>, TrainingError> {
+    fn validate(
+        &self,
+        model: &NarModel,
+        batches: &[TokenBatch],
+    ) -> Result<Vec<CodebookMetrics>, TrainingError> {
         CodebookIndex::stages(model.n_codebooks())
             .map(|stage| {
                 let mut health = CodebookHealth::new(stage, self.cache.spec().codebook_size);
                 for batch in batches {
                     let logits = model.forward(&self.input(batch, stage, None), stage, None)?;
-                    let targets: Vec<usize> = Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
+                    let targets: Vec<usize> =
+                        Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
                     health.observe(&logits.into_data().iter::<f32>().collect::<Vec<_>>(), &targets);
                 }
                 Ok(health.metrics())

@@ -1,8 +1,8 @@
 //! A run on disk: `config.toml`, `run.json`, `metrics.jsonl`, `best.json`, `step-NNNNNNNN/`.
 
 use crate::TrainingError;
-use harmonica_config_schema::record::{BestRecord, MetricsLine, RunManifest};
 use harmonica_config_schema::ExperimentConfig;
+use harmonica_config_schema::record::{BestRecord, MetricsLine, RunManifest};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,8 @@ impl RunDir {
     /// # Errors
     /// A directory that cannot be made.
     pub fn new(root: &Path) -> Result<Self, TrainingError> {
-        std::fs::create_dir_all(root).map_err(|source| TrainingError::Write { path: root.to_owned(), source })?;
+        std::fs::create_dir_all(root)
+            .map_err(|source| TrainingError::Write { path: root.to_owned(), source })?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -35,9 +36,8 @@ impl RunDir {
     /// Updates of all checkpoints, ascending.
     pub fn checkpoints(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let mut updates: Vec<u64> = entries
-            .filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok())
-            .collect();
+        let mut updates: Vec<u64> =
+            entries.filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).collect();
         updates.sort_unstable();
         updates
     }

@@ -3,8 +3,8 @@
 use crate::TrainingError;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use harmonica_config_schema::record::CodebookMetrics;
 use harmonica_config_schema::OptimizerConfig;
+use harmonica_config_schema::record::CodebookMetrics;
 use harmonica_data::{TokenBatch, TokenCache};
 use harmonica_model_core::{InterfaceContract, LossReport, ModelError};
 use std::sync::Arc;
@@ -42,13 +42,23 @@ pub trait Task: Send + Sync {
     ///
     /// # Errors
     /// A batch that the model has no positions for.
-    fn loss(&self, model: &Self::Model, batch: &TokenBatch, update: u64, micro: u64) -> Result<LossReport, ModelError>;
+    fn loss(
+        &self,
+        model: &Self::Model,
+        batch: &TokenBatch,
+        update: u64,
+        micro: u64,
+    ) -> Result<LossReport, ModelError>;
 
     /// Figures of every codebook on fixed validation batches: plain, without noise, dropout or extra terms.
     ///
     /// # Errors
     /// A batch that the model has no positions for.
-    fn validate(&self, model: &Self::Model, batches: &[TokenBatch]) -> Result<Vec<CodebookMetrics>, TrainingError>;
+    fn validate(
+        &self,
+        model: &Self::Model,
+        batches: &[TokenBatch],
+    ) -> Result<Vec<CodebookMetrics>, TrainingError>;
 }
 
 /// The values of a one-element tensor.

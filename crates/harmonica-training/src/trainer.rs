@@ -6,10 +6,10 @@ use crate::task::scalar;
 use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::{
     BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, TrainMetrics, ValidationMetrics,
 };
-use harmonica_config_schema::ExperimentConfig;
 use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
 use harmonica_model_core::diagnosis;
 use std::sync::Arc;
@@ -100,10 +100,15 @@ impl<T: Task + 'static> Trainer<T> {
         let mut plan = BatchPlan::new(lengths, &self.config.data.batch, self.config.seed);
         let maker = Arc::clone(&task);
         let first = self.state.update * accumulation;
-        let batches = prefetch(first, max_updates * accumulation, self.config.data.batch.prefetch_batches, move |position| {
-            let (_, utterances) = plan.batch(position);
-            maker.batch(&utterances, position)
-        });
+        let batches = prefetch(
+            first,
+            max_updates * accumulation,
+            self.config.data.batch.prefetch_batches,
+            move |position| {
+                let (_, utterances) = plan.batch(position);
+                maker.batch(&utterances, position)
+            },
+        );
         let (started, first_update) = (Instant::now(), self.state.update);
         let mut stopped = "the configured number of updates was reached".to_owned();
         while self.state.update < max_updates {
@@ -125,14 +130,19 @@ impl<T: Task + 'static> Trainer<T> {
                 self.model = self.optimizer.step(learning_rate, self.model, grads);
                 self.ema.update(&self.model, self.state.update);
                 self.state.skipped = 0;
-                for (sum, value) in self.state.window.iter_mut().zip([objective, cross_entropy, health.norm, 1.0]) {
+                for (sum, value) in
+                    self.state.window.iter_mut().zip([objective, cross_entropy, health.norm, 1.0])
+                {
                     *sum += value;
                 }
             } else {
                 self.state.skipped += 1;
                 self.event(format!("update skipped: loss {objective}, gradient norm {}", health.norm))?;
                 if self.state.skipped >= training.max_skipped_updates {
-                    return Err(TrainingError::Diverged { update: self.state.update, skipped: self.state.skipped });
+                    return Err(TrainingError::Diverged {
+                        update: self.state.update,
+                        skipped: self.state.skipped,
+                    });
                 }
             }
             let update = self.state.update;
@@ -191,7 +201,8 @@ impl<T: Task + 'static> Trainer<T> {
 
     fn validate(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
         let codebooks = self.task.validate(self.ema.model(), &self.valid)?;
-        let cross_entropy = codebooks.iter().map(|c| c.cross_entropy).sum::<f64>() / codebooks.len().max(1) as f64;
+        let cross_entropy =
+            codebooks.iter().map(|c| c.cross_entropy).sum::<f64>() / codebooks.len().max(1) as f64;
         let verdict = diagnosis::verdict(&codebooks);
         let metrics =
             ValidationMetrics { update: self.state.update, ema: true, cross_entropy, codebooks, verdict };
@@ -248,7 +259,9 @@ fn valid_batches<T: Task>(task: &T, config: &ExperimentConfig) -> Result<Vec<Tok
     for utterance in utterances {
         let length = cache.utterances()[utterance].n_frames;
         match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) * length <= config.data.batch.max_frames => batch.push(utterance),
+            Some(batch) if (batch.len() + 1) * length <= config.data.batch.max_frames => {
+                batch.push(utterance)
+            }
             _ => batches.push(vec![utterance]),
         }
     }

@@ -16,7 +16,9 @@ const CLOSED_VOCABULARY_WORDS: usize = 200;
 
 /// Arguments of `bundle`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle")]
+#[command(
+    after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle"
+)]
 pub(crate) struct BundleArguments {
     /// AR checkpoint
     #[arg(long, value_name = "CKPT")]
@@ -98,7 +100,8 @@ pub(crate) fn collect(
 pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failure> {
     let parts = collect(&arguments.ar, &arguments.nar, &arguments.codec, arguments.decode.as_deref())?;
     Bundle::write(&parts, &arguments.output)?;
-    let words = format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));
+    let words =
+        format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));
     out.result(&serde_json::json!({ "bundle": arguments.output, "voices": parts.manifest.voices }), &words);
     Ok(())
 }

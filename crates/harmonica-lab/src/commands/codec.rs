@@ -14,7 +14,9 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub(crate) enum CodecCommand {
     /// Fit the embedded codec on a corpus
-    #[command(after_help = "Example: harmonica-lab codec fit --config configs/demo.toml --corpus runs/demo/corpus --output runs/demo/codec")]
+    #[command(
+        after_help = "Example: harmonica-lab codec fit --config configs/demo.toml --corpus runs/demo/corpus --output runs/demo/codec"
+    )]
     Fit {
         /// Corpus directory; held-out utterances are left out where it names them
         #[arg(long, value_name = "DIR")]
@@ -33,7 +35,9 @@ pub(crate) enum CodecCommand {
         codec: PathBuf,
     },
     /// Encode a recording to safetensors (`codes`, int32 [Q, T])
-    #[command(after_help = "Example: harmonica-lab codec encode --codec runs/demo/codec in.wav out.safetensors")]
+    #[command(
+        after_help = "Example: harmonica-lab codec encode --codec runs/demo/codec in.wav out.safetensors"
+    )]
     Encode {
         /// Codec directory
         #[arg(long, value_name = "DIR")]
@@ -47,7 +51,9 @@ pub(crate) enum CodecCommand {
         output: PathBuf,
     },
     /// Decode safetensors to a recording
-    #[command(after_help = "Example: harmonica-lab codec decode --codec runs/demo/codec in.safetensors out.wav")]
+    #[command(
+        after_help = "Example: harmonica-lab codec decode --codec runs/demo/codec in.safetensors out.wav"
+    )]
     Decode {
         /// Codec directory
         #[arg(long, value_name = "DIR")]
@@ -80,7 +86,10 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
                 meter.at(i + 1);
             }
             let codec = MelRvq::fit(&config.codec.mel_rvq, &speech, |n, residual| {
-                out.note(&format!("codebook {n}/{}: residual {residual:.3}", config.codec.mel_rvq.n_codebooks));
+                out.note(&format!(
+                    "codebook {n}/{}: residual {residual:.3}",
+                    config.codec.mel_rvq.n_codebooks
+                ));
             })?;
             harmonica_codec::save(&codec, &output)?;
             describe(&codec, out);
@@ -90,12 +99,18 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             let codec = harmonica_codec::open(&codec)?;
             let n = codebooks.unwrap_or(codec.spec().n_codebooks);
             if n == 0 || n > codec.spec().n_codebooks {
-                return Err(Failure::error(format!("--codebooks {n} is not from 1 to {}", codec.spec().n_codebooks)));
+                return Err(Failure::error(format!(
+                    "--codebooks {n} is not from 1 to {}",
+                    codec.spec().n_codebooks
+                )));
             }
             let tokens = codec.encode(&load(&input)?)?.truncated(n);
             write_tokens(&tokens, &output)?;
             let words = format!("{} codebooks x {} frames", tokens.n_codebooks(), tokens.n_frames());
-            out.result(&serde_json::json!({ "n_codebooks": tokens.n_codebooks(), "n_frames": tokens.n_frames() }), &words);
+            out.result(
+                &serde_json::json!({ "n_codebooks": tokens.n_codebooks(), "n_frames": tokens.n_frames() }),
+                &words,
+            );
         }
         CodecCommand::Decode { codec, stream_chunk, input, output } => {
             let codec = harmonica_codec::open(&codec)?;
@@ -112,7 +127,10 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
                 }
             };
             save(&output, &waveform)?;
-            out.result(&serde_json::json!({ "duration_s": waveform.duration_s() }), &format!("{:.2} s", waveform.duration_s()));
+            out.result(
+                &serde_json::json!({ "duration_s": waveform.duration_s() }),
+                &format!("{:.2} s", waveform.duration_s()),
+            );
         }
     }
     Ok(())

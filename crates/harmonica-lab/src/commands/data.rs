@@ -22,7 +22,9 @@ pub(crate) enum Layout {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
     /// Unpack a packed corpus to LJSpeech layout
-    #[command(after_help = "Example: harmonica-lab data unpack --packed assets/demo-corpus --corpus runs/demo/corpus")]
+    #[command(
+        after_help = "Example: harmonica-lab data unpack --packed assets/demo-corpus --corpus runs/demo/corpus"
+    )]
     Unpack {
         /// Directory with index.tsv and its streams
         #[arg(long, value_name = "DIR")]
@@ -52,7 +54,10 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
     match command {
         DataCommand::Unpack { packed, corpus } => {
             let n = unpack(&packed, &corpus)?;
-            out.result(&serde_json::json!({ "utterances": n }), &format!("{n} utterances in {}", corpus.display()));
+            out.result(
+                &serde_json::json!({ "utterances": n }),
+                &format!("{n} utterances in {}", corpus.display()),
+            );
         }
         DataCommand::Check { corpus, layout, output, config } => {
             let layout = match layout {
@@ -66,7 +71,8 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
             if let Some(dir) = output {
                 report.write(&dir)?;
             }
-            let words = format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
+            let words =
+                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
             out.result(&report, &words);
         }
     }

@@ -31,7 +31,10 @@ pub(crate) fn run(arguments: &DiagnoseArguments, out: Output) -> Result<(), Fail
     let mask = file.get("mask").map(|(values, _)| values);
     let expected = n * n_codebooks;
     if targets.len() != expected || mask.is_some_and(|m| m.len() != expected) || n == 0 || n_classes == 0 {
-        return Err(refuse(format!("`targets` and `mask` must hold {expected} values, one for each row of logits")).into());
+        return Err(refuse(format!(
+            "`targets` and `mask` must hold {expected} values, one for each row of logits"
+        ))
+        .into());
     }
     let mut metrics: Vec<CodebookMetrics> = Vec::new();
     for q in 0..n_codebooks {
@@ -40,7 +43,9 @@ pub(crate) fn run(arguments: &DiagnoseArguments, out: Output) -> Result<(), Fail
             let at = i * n_codebooks + q;
             let target = targets[at];
             if target < 0.0 || target as usize >= n_classes || target.fract() != 0.0 {
-                return Err(refuse(format!("target {target} at row {i} is not from 0 to {}", n_classes - 1)).into());
+                return Err(
+                    refuse(format!("target {target} at row {i} is not from 0 to {}", n_classes - 1)).into()
+                );
             }
             let row = &logits[at * n_classes..][..n_classes];
             if row.iter().any(|v| v.is_nan()) {
@@ -52,6 +57,9 @@ pub(crate) fn run(arguments: &DiagnoseArguments, out: Output) -> Result<(), Fail
     }
     let judged = verdict(&metrics);
     let words = format!("{}\n{}", judged.verdict, judged.reasons.join("\n"));
-    out.result(&serde_json::json!({ "verdict": judged.verdict, "reasons": judged.reasons, "codebooks": metrics }), &words);
+    out.result(
+        &serde_json::json!({ "verdict": judged.verdict, "reasons": judged.reasons, "codebooks": metrics }),
+        &words,
+    );
     Ok(())
 }

@@ -10,14 +10,20 @@ use harmonica_config_schema::record::{
     CodebookMetrics, EvaluationRecord, FORMAT_VERSION, JudgedUtterance, SystemEvaluation,
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
-use harmonica_eval::{CommandTranscriber, EvalSuite, Judged, Sentence, Transcriber, detect_failures, summarise};
+use harmonica_eval::{
+    CommandTranscriber, EvalSuite, Judged, Sentence, Transcriber, detect_failures, summarise,
+};
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
 use harmonica_text::NORMALIZER_VERSION;
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: harmonica-lab evaluate --bundle runs/demo/bundle --suite runs/demo/test.jsonl --output runs/demo/eval")]
+#[command(
+    after_help = "Example: harmonica-lab evaluate --bundle runs/demo/bundle --suite runs/demo/test.jsonl --output runs/demo/eval"
+)]
 pub(crate) struct EvaluateArguments {
     /// Bundle to judge; or give --ar, --nar and --codec
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["ar", "nar", "codec"])]
@@ -100,30 +106,39 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     if let Some(n) = arguments.max_sentences {
         suite.sentences.truncate(n.max(1));
     }
-    let codebooks = arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
-    let transcriber = (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
-    let mut meter = Meter::new(systems().len() * suite.sentences.len(), "speak");
-    let mut done = 0;
+    let codebooks =
+        arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
+    let transcriber =
+        (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
+    let meter = Mutex::new((Meter::new(systems().len() * suite.sentences.len(), "speak"), 0));
     let mut evaluated = Vec::new();
     for (name, system) in systems() {
         let folder = name.replace(", ", "-").replace(' ', "-");
         let dir = arguments.output.join("wavs").join(&folder);
-        std::fs::create_dir_all(&dir)
-            .map_err(|e| Failure::error(format!("cannot write `{}`: {e}; choose another --output", dir.display())))?;
-        let mut judged = Vec::new();
-        for sentence in &suite.sentences {
-            done += 1;
-            meter.at(done);
-            let Some(waveform) = speak(system, sentence, &suite, &synthesizer, arguments.seed)? else { continue };
+        std::fs::create_dir_all(&dir).map_err(|e| {
+            Failure::error(format!("cannot write `{}`: {e}; choose another --output", dir.display()))
+        })?;
+        let one = |sentence: &Sentence| -> Result<Option<Judged>, Failure> {
+            let waveform = speak(system, sentence, &suite, &synthesizer, arguments.seed)?;
+            if let Ok(mut meter) = meter.lock() {
+                meter.1 += 1;
+                let done = meter.1;
+                meter.0.at(done);
+            }
+            let Some(waveform) = waveform else { return Ok(None) };
             let path = dir.join(format!("{}.wav", sentence.id));
             save(&path, &waveform)?;
-            judged.push(Judged { record: judge(sentence, &waveform, &path, &arguments.output, &suite, synthesizer.codec())? });
-        }
+            let record = judge(sentence, &waveform, &path, &arguments.output, &suite, synthesizer.codec())?;
+            Ok(Some(Judged { record }))
+        };
+        let judged: Vec<Option<Judged>> = suite.sentences.par_iter().map(one).collect::<Result<_, _>>()?;
+        let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
         if judged.is_empty() {
             continue;
         }
         if let Some(transcriber) = &transcriber {
-            let wavs: Vec<PathBuf> = judged.iter().map(|j| absolute(&arguments.output.join(&j.record.path))).collect();
+            let wavs: Vec<PathBuf> =
+                judged.iter().map(|j| absolute(&arguments.output.join(&j.record.path))).collect();
             for (j, heard) in judged.iter_mut().zip(transcriber.transcribe(&wavs)?) {
                 j.record.heard = Some(heard);
             }
@@ -173,7 +188,8 @@ fn speak(
             let mut decode: DecodeConfig = synthesizer.decode_config().clone();
             decode.nar.kind = kind;
             let request = SynthesisRequest::new(&sentence.text).seed(seed).decode(decode);
-            let request = if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) };
+            let request =
+                if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) };
             Some(synthesizer.speak(&request)?.waveform)
         }
     })

@@ -21,7 +21,8 @@ pub(crate) struct JudgeArguments {
 
 pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure> {
     let path = &arguments.manifest;
-    let text = std::fs::read_to_string(path).map_err(|source| EvalError::Read { path: path.clone(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| EvalError::Read { path: path.clone(), source })?;
     let root = path.parent().unwrap_or(Path::new("."));
     let mut judged = Vec::new();
     let mut wavs = Vec::new();
@@ -56,8 +57,10 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
     }
     let summary = summarise("judged", judged, 1000);
     let failures: usize = summary.failures.values().sum();
-    let rate = summary.word_error_rate.map_or_else(|| "not measured".into(), |w| format!("{:.1}%", 100.0 * w.value));
-    let words = format!("{} utterances, {failures} failures, word error rate {rate}", summary.utterances.len());
+    let rate =
+        summary.word_error_rate.map_or_else(|| "not measured".into(), |w| format!("{:.1}%", 100.0 * w.value));
+    let words =
+        format!("{} utterances, {failures} failures, word error rate {rate}", summary.utterances.len());
     out.result(&summary, &words);
     Ok(())
 }

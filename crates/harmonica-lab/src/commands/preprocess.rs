@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `preprocess`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality")]
+#[command(
+    after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality"
+)]
 pub(crate) struct PreprocessArguments {
     #[command(flatten)]
     config: ConfigArguments,
@@ -29,8 +31,15 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
     if cache_dir.join("fingerprint.json").exists()
         && let Ok(cache) = open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)
     {
-        let words = format!("the cache at {} is up to date: {} utterances", cache_dir.display(), cache.utterances().len());
-        out.result(&serde_json::json!({ "utterances": cache.utterances().len(), "up_to_date": true }), &words);
+        let words = format!(
+            "the cache at {} is up to date: {} utterances",
+            cache_dir.display(),
+            cache.utterances().len()
+        );
+        out.result(
+            &serde_json::json!({ "utterances": cache.utterances().len(), "up_to_date": true }),
+            &words,
+        );
         return Ok(());
     }
     let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;

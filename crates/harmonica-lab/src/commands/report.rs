@@ -26,14 +26,18 @@ fn curves(dir: &Path) -> Result<Option<RunCurves>, Failure> {
     }
     let run = RunDir::new(dir)?;
     let Some(manifest) = run.manifest() else {
-        return Err(Failure::error(format!("`{}` is damaged; take a run that this version wrote", dir.join("run.json").display())));
+        return Err(Failure::error(format!(
+            "`{}` is damaged; take a run that this version wrote",
+            dir.join("run.json").display()
+        )));
     };
     let mut samples: Vec<(u64, PathBuf)> = std::fs::read_dir(dir.join("samples"))
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| {
-            let name = entry.file_name().to_str()?.strip_prefix("update-")?.strip_suffix(".wav")?.parse().ok()?;
+            let name =
+                entry.file_name().to_str()?.strip_prefix("update-")?.strip_suffix(".wav")?.parse().ok()?;
             Some((name, entry.path()))
         })
         .collect();
@@ -56,12 +60,17 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
         Err(_) => None,
     };
     if runs.is_empty() && evaluation.is_none() {
-        return Err(Failure::error(format!("`{}` holds no run and no eval.json; give a run directory", root.display())));
+        return Err(Failure::error(format!(
+            "`{}` holds no run and no eval.json; give a run directory",
+            root.display()
+        )));
     }
-    let config_path = [root.join("config.toml"), root.join("ar/config.toml")].into_iter().find(|p| p.exists());
+    let config_path =
+        [root.join("config.toml"), root.join("ar/config.toml")].into_iter().find(|p| p.exists());
     let config = match config_path {
         Some(path) => {
-            let diff = ConfigDiff::between(&ExperimentConfig::default(), &ConfigLoader::new().file(path).load()?);
+            let diff =
+                ConfigDiff::between(&ExperimentConfig::default(), &ConfigLoader::new().file(path).load()?);
             diff.entries.iter().map(|e| format!("{} = {} (default {})", e.key, e.right, e.left)).collect()
         }
         None => Vec::new(),

@@ -25,7 +25,9 @@ pub(crate) enum ModelKind {
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: harmonica-lab train --model ar --config configs/demo.toml --run-dir runs/demo/ar")]
+#[command(
+    after_help = "Example: harmonica-lab train --model ar --config configs/demo.toml --run-dir runs/demo/ar"
+)]
 pub(crate) struct TrainArguments {
     /// Which model
     #[arg(long)]
@@ -94,10 +96,20 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
         train(task, &config, run, arguments.resume, manifest, observer)?
     } else {
         let task = NarTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
-        train(task, &config, run, arguments.resume, manifest, LabObserver { out, name: "nar", sentence: None })?
+        train(
+            task,
+            &config,
+            run,
+            arguments.resume,
+            manifest,
+            LabObserver { out, name: "nar", sentence: None },
+        )?
     };
     let words = format!("{} updates; {}", outcome.update, outcome.stopped);
-    out.result(&serde_json::json!({ "update": outcome.update, "stopped": outcome.stopped, "best": outcome.best }), &words);
+    out.result(
+        &serde_json::json!({ "update": outcome.update, "stopped": outcome.stopped, "best": outcome.best }),
+        &words,
+    );
     Ok(())
 }
 

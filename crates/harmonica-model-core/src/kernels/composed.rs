@@ -56,7 +56,8 @@ pub(crate) fn attention(
             row[mask.n_prefix..second].fill(false);
         }
     }
-    let hidden = Tensor::<4, Bool>::from_data(TensorData::new(hidden, [n_items, 1, n_queries, n_keys]), &device);
+    let hidden =
+        Tensor::<4, Bool>::from_data(TensorData::new(hidden, [n_items, 1, n_queries, n_keys]), &device);
     let scores = split(q, n_queries).matmul(split(k, n_keys).swap_dims(2, 3)) / (head as f64).sqrt();
     let probabilities = softmax(scores.mask_fill(hidden, -1e9), 3);
     let out = probabilities.clone().matmul(split(v, n_keys));
@@ -68,8 +69,9 @@ pub(crate) fn add_dropped<const N: usize>(x: Tensor<N>, y: Tensor<N>, dropout: D
     let mut stream = RandomStream::new(dropout.key, "dropout", &[]);
     let shape = y.shape();
     let scale = (1.0 / (1.0 - dropout.rate)) as f32;
-    let mask: Vec<f32> =
-        (0..shape.num_elements()).map(|_| if stream.uniform() < dropout.rate { 0.0 } else { scale }).collect();
+    let mask: Vec<f32> = (0..shape.num_elements())
+        .map(|_| if stream.uniform() < dropout.rate { 0.0 } else { scale })
+        .collect();
     let mask = Tensor::from_data(TensorData::new(mask, shape), &y.device());
     x + y * mask
 }

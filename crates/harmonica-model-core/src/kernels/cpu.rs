@@ -167,7 +167,9 @@ pub(crate) fn layer_norm_backward(
         Arch::new().dispatch(
             #[inline(always)]
             || {
-                for ((g, x), [mean, inverse]) in grad.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats) {
+                for ((g, x), [mean, inverse]) in
+                    grad.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats)
+                {
                     for i in 0..width {
                         normal[i] = (x[i] - mean) * inverse;
                         scaled[i] = g[i] * gamma[i];
@@ -287,7 +289,12 @@ pub(crate) fn attention(
     let task = |(b, (out, p)): (usize, (&mut [f32], &mut [f32]))| {
         let (q, k, v) = (&q[b * per_q..][..per_q], &k[b * per_k..][..per_k], &v[b * per_k..][..per_k]);
         for h in 0..shape.n_heads {
-            multiply(shape.scale(), (q, shape.queries(h)), (k, shape.keys(h).transposed()), (p, shape.scores(h)));
+            multiply(
+                shape.scale(),
+                (q, shape.queries(h)),
+                (k, shape.keys(h).transposed()),
+                (p, shape.scores(h)),
+            );
             let rows = &mut p[h * shape.n_queries * shape.n_keys..][..shape.n_queries * shape.n_keys];
             Arch::new().dispatch(
                 #[inline(always)]

@@ -11,7 +11,11 @@ use std::sync::Arc;
 /// The fused operations as burn dispatches them: with or without gradients.
 #[backend_extension(Flex, Autodiff: cfg(feature = "autodiff"))]
 pub(crate) trait FusedOps: Backend {
-    fn fused_layer_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_rotary(x: FloatTensor<Self>, table: RotaryTable) -> FloatTensor<Self>;
     fn fused_attention(
@@ -21,8 +25,16 @@ pub(crate) trait FusedOps: Backend {
         n_heads: usize,
         mask: Arc<AttentionMask>,
     ) -> FloatTensor<Self>;
-    fn fused_add_dropped(x: FloatTensor<Self>, y: FloatTensor<Self>, dropout: DropoutKey) -> FloatTensor<Self>;
-    fn fused_cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>, smoothing: f32) -> FloatTensor<Self>;
+    fn fused_add_dropped(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        dropout: DropoutKey,
+    ) -> FloatTensor<Self>;
+    fn fused_cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f32,
+    ) -> FloatTensor<Self>;
 }
 
 /// Row-major from the first element on, without copying where it already is.
@@ -59,7 +71,11 @@ pub(crate) fn rotated(x: FlexTensor, table: &RotaryTable, direction: f32) -> Fle
 }
 
 impl FusedOps for Flex {
-    fn fused_layer_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let (x, gamma, beta) = (packed(x), packed(gamma), packed(beta));
         wrap(cpu::layer_norm(x.storage(), gamma.storage(), beta.storage()).0, shape_of(&x))
     }
@@ -85,13 +101,21 @@ impl FusedOps for Flex {
         wrap(cpu::attention(q.storage(), k.storage(), v.storage(), shape, &mask).0, shape_of(&q))
     }
 
-    fn fused_add_dropped(x: FloatTensor<Self>, y: FloatTensor<Self>, dropout: DropoutKey) -> FloatTensor<Self> {
+    fn fused_add_dropped(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        dropout: DropoutKey,
+    ) -> FloatTensor<Self> {
         let (mut x, y) = (packed(x), packed(y));
         cpu::add_dropped(x.storage_mut(), y.storage(), dropout);
         x
     }
 
-    fn fused_cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>, smoothing: f32) -> FloatTensor<Self> {
+    fn fused_cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f32,
+    ) -> FloatTensor<Self> {
         let (logits, targets) = (packed(logits), indices(targets));
         let shape = Shape::new([targets.len()]);
         wrap(cpu::cross_entropy(logits.storage(), &targets, smoothing).0, shape)
@@ -104,7 +128,10 @@ pub(crate) fn applies<const N: usize>(tensor: &Tensor<N>) -> bool {
         return false;
     }
     let dispatch = tensor.clone().into_dispatch();
-    #[cfg_attr(not(feature = "autodiff"), expect(clippy::match_single_binding, reason = "other arms need autodiff"))]
+    #[cfg_attr(
+        not(feature = "autodiff"),
+        expect(clippy::match_single_binding, reason = "other arms need autodiff")
+    )]
     let kind = match &dispatch.kind {
         #[cfg(feature = "autodiff")]
         DispatchTensorKind::Autodiff(inner) => &**inner,
@@ -138,7 +165,11 @@ pub(crate) fn attention(
 }
 
 pub(crate) fn add_dropped<const N: usize>(x: Tensor<N>, y: Tensor<N>, dropout: DropoutKey) -> Tensor<N> {
-    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_add_dropped(x.into_dispatch(), y.into_dispatch(), dropout))
+    Tensor::from_dispatch(<Dispatch as FusedOps>::fused_add_dropped(
+        x.into_dispatch(),
+        y.into_dispatch(),
+        dropout,
+    ))
 }
 
 pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {

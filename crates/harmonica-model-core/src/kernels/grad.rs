@@ -42,7 +42,8 @@ impl Backward<Flex, 3> for LayerNorm {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let mut grad = packed(grads.consume::<Flex>(&ops.node));
         let (x, gamma, stats) = ops.state;
-        let (d_gamma, d_beta) = cpu::layer_norm_backward(x.storage(), gamma.storage(), &stats, grad.storage_mut());
+        let (d_gamma, d_beta) =
+            cpu::layer_norm_backward(x.storage(), gamma.storage(), &stats, grad.storage_mut());
         let width = Shape::new([d_gamma.len()]);
         let all = [grad, wrap(d_gamma, width.clone()), wrap(d_beta, width)];
         register!(ops.parents, all, grads);
@@ -109,15 +110,24 @@ impl Backward<Flex, 1> for CrossEntropy {
         let (logits, targets, normalizers, smoothing) = ops.state;
         unary::<Flex, _>(ops.parents, ops.node, grads, |grad| {
             let grad = packed(grad);
-            let values =
-                cpu::cross_entropy_backward(logits.storage(), &targets, &normalizers, grad.storage(), smoothing);
+            let values = cpu::cross_entropy_backward(
+                logits.storage(),
+                &targets,
+                &normalizers,
+                grad.storage(),
+                smoothing,
+            );
             wrap(values, shape_of(&logits))
         });
     }
 }
 
 impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
-    fn fused_layer_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma) = (packed(x.into_primitive()), packed(gamma.into_primitive()));
         let beta = packed(beta.into_primitive());
@@ -166,7 +176,11 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         }
     }
 
-    fn fused_add_dropped(x: FloatTensor<Self>, y: FloatTensor<Self>, dropout: DropoutKey) -> FloatTensor<Self> {
+    fn fused_add_dropped(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        dropout: DropoutKey,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), y.node()];
         let (mut x, y) = (packed(x.into_primitive()), packed(y.into_primitive()));
         cpu::add_dropped(x.storage_mut(), y.storage(), dropout);
@@ -176,7 +190,11 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         }
     }
 
-    fn fused_cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>, smoothing: f32) -> FloatTensor<Self> {
+    fn fused_cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f32,
+    ) -> FloatTensor<Self> {
         let nodes = [logits.node()];
         let (logits, targets) = (packed(logits.into_primitive()), Arc::new(indices(targets)));
         let (loss, normalizers) = cpu::cross_entropy(logits.storage(), &targets, smoothing);

@@ -37,7 +37,10 @@ impl View {
 ///
 /// # Panics
 /// If the shapes do not match or a view leaves its slice.
-#[expect(unsafe_code, reason = "gemm is a raw-pointer interface; every view is checked against its slice first")]
+#[expect(
+    unsafe_code,
+    reason = "gemm is a raw-pointer interface; every view is checked against its slice first"
+)]
 pub(crate) fn multiply(scale: f32, a: (&[f32], View), b: (&[f32], View), out: (&mut [f32], View)) {
     let ((a, av), (b, bv), (out, ov)) = (a, b, out);
     assert!(av.columns == bv.rows && av.rows == ov.rows && bv.columns == ov.columns, "matrix shapes differ");

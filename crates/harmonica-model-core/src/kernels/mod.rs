@@ -125,7 +125,13 @@ pub fn rotary(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
 /// # Shapes
 /// - `q`: `[B, Tq, D]`; `k`, `v`: `[B, Tk, D]`, heads side by side in `D`
 /// - returns `[B, Tq, D]`
-pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, n_heads: usize, mask: &Arc<AttentionMask>) -> Tensor<3> {
+pub fn attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    n_heads: usize,
+    mask: &Arc<AttentionMask>,
+) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if flex::applies(&q) {
         return flex::attention(q, k, v, n_heads, mask.clone());

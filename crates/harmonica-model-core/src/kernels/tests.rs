@@ -51,9 +51,12 @@ fn layer_norm_agrees_with_its_composition() {
     let (gamma, beta) = (random("gamma", [96]), random("beta", [96]));
     let x = random("x", [3, 300, 96]);
     let (g, b) = (gamma.clone(), beta.clone());
-    check("layer_norm", &[x], |x| layer_norm(x[0].clone(), g.clone(), b.clone()), |x| {
-        composed::layer_norm(x[0].clone(), gamma.clone(), beta.clone())
-    });
+    check(
+        "layer_norm",
+        &[x],
+        |x| layer_norm(x[0].clone(), g.clone(), b.clone()),
+        |x| composed::layer_norm(x[0].clone(), gamma.clone(), beta.clone()),
+    );
     // The parameters' own gradients.
     let x = random("x", [2, 5, 96]);
     let (x1, x2) = (x.clone(), x);
@@ -68,7 +71,12 @@ fn layer_norm_agrees_with_its_composition() {
 #[test]
 fn gelu_agrees_with_its_composition_also_on_transposed_input() {
     let x = random("x", [70, 1000]);
-    check("gelu", &[x], |x| gelu(x[0].clone().transpose() * 3.0), |x| composed::gelu(x[0].clone().transpose() * 3.0));
+    check(
+        "gelu",
+        &[x],
+        |x| gelu(x[0].clone().transpose() * 3.0),
+        |x| composed::gelu(x[0].clone().transpose() * 3.0),
+    );
 }
 
 #[test]
@@ -85,8 +93,18 @@ fn rotary_agrees_with_its_composition() {
 #[test]
 fn attention_agrees_with_its_composition_under_every_mask() {
     let masks = [
-        AttentionMask { n_prefix: 4, prefix_lengths: vec![4, 2, 1], rest_lengths: vec![7, 5, 3], causal: true },
-        AttentionMask { n_prefix: 4, prefix_lengths: vec![4, 2, 1], rest_lengths: vec![7, 5, 3], causal: false },
+        AttentionMask {
+            n_prefix: 4,
+            prefix_lengths: vec![4, 2, 1],
+            rest_lengths: vec![7, 5, 3],
+            causal: true,
+        },
+        AttentionMask {
+            n_prefix: 4,
+            prefix_lengths: vec![4, 2, 1],
+            rest_lengths: vec![7, 5, 3],
+            causal: false,
+        },
         AttentionMask::padded(11, vec![11, 3, 1]),
     ];
     for mask in masks {

@@ -1,0 +1,54 @@
+//! Everything that must hold before a change lands.
+
+use crate::shell::{self, cargo};
+use crate::{Result, demo, root, say, tidy};
+
+/// A name and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
+fn lints() -> Result<()> {
+    shell::run(cargo().args([
+        "clippy",
+        "--release",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    shell::run(cargo().args(["clippy", "--release", "--package", "xtask", "--quiet", "--", "-D", "warnings"]))
+}
+
+/// `cargo xtask ci`.
+pub(crate) fn run() -> Result<()> {
+    let steps: [Step; 6] = [
+        ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
+        ("tidy", || tidy::run(&root())),
+        ("tests", || {
+            shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))
+        }),
+        ("lints", lints),
+        ("docs", || {
+            let mut command = cargo();
+            command.args(["doc", "--release", "--workspace", "--exclude", "xtask", "--no-deps", "--quiet"]);
+            shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+        }),
+        ("demo in small", || {
+            let output = std::env::temp_dir().join(format!("harmonica-smoke-{}", std::process::id()));
+            let result = demo::smoke(output.clone());
+            // Best effort: the temporary directory cleans itself up in time.
+            let _ = std::fs::remove_dir_all(output);
+            result
+        }),
+    ];
+    let n = steps.len();
+    for (i, (name, step)) in steps.into_iter().enumerate() {
+        say(&format!("-- {}/{n} {name}", i + 1));
+        step()?;
+    }
+    say("ci: all steps passed");
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Other programs: cargo and the workspace's own binaries.
+
+use crate::{Result, root, say};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// `cargo` in the workspace root, building into the workspace's own target directory.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a program and refuses a failure.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().map_err(|e| format!("cannot run {shown}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown} ended with {status}")) }
+}
+
+/// Runs a program and returns what it printed on stdout.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let shown = format!("{command:?}");
+    let output = command.output().map_err(|e| format!("cannot run {shown}: {e}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("{shown} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Builds both binaries in release and returns their directory.
+///
+/// The whole workspace is built at once: cargo unifies features over what it builds, and burn must not be built twice.
+pub(crate) fn build(backend: &str) -> Result<PathBuf> {
+    say("building (the first time takes about ten minutes) ...");
+    let mut command = cargo();
+    command.args(["build", "--release", "--workspace", "--exclude", "xtask"]);
+    if backend != "flex" {
+        command.args(["--features", &format!("harmonica-lab/{backend},harmonica-cli/{backend}")]);
+    }
+    run(&mut command)?;
+    let metadata = cargo_metadata::MetadataCommand::new().current_dir(root()).no_deps().exec();
+    let metadata = metadata.map_err(|e| format!("cargo metadata: {e}"))?;
+    Ok(metadata.target_directory.join("release").into_std_path_buf())
+}
