@@ -1,0 +1,19 @@
+//! MelRvq: encode and decode of ten seconds.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use harmonica_benches::{codec, signal};
+use harmonica_codec::AudioCodec;
+
+fn mel_rvq(c: &mut Criterion) {
+    let codec = codec();
+    let speech = signal(10.0);
+    let latents = codec.latents(&codec.encode(&speech).expect("the signal encodes")).expect("own tokens decode");
+    let mut group = c.benchmark_group("mel_rvq");
+    group.sample_size(10);
+    group.bench_function("encode 10 s", |b| b.iter(|| codec.encode(&speech)));
+    group.bench_function("decode 10 s", |b| b.iter(|| codec.decode_latent(&latents)));
+    group.finish();
+}
+
+criterion_group!(benches, mel_rvq);
+criterion_main!(benches);

@@ -1,0 +1,96 @@
+//! From an untrained model to a wav: bundles speak, and refuse what does not belong together.
+
+use burn::tensor::Device;
+use harmonica_config_schema::{Conditioning, Fingerprint};
+use harmonica_inference::{
+    Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest, Synthesizer, SynthesizerBuilder,
+};
+use harmonica_model_core::{ArModel, NarModel, WeightStore};
+use harmonica_tests::Fixture;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn parts(f: &Fixture, dir: &Path) -> BundleParts {
+    let (spec, n_ids, n_voices) = (f.cache.spec(), f.cache.vocab().len(), f.cache.speakers().len());
+    let geometry = f.geometry();
+    let ar = ArModel::new(&f.config.model.ar, spec, n_ids, n_voices, Some(&geometry), 3, &Device::flex());
+    let nar = NarModel::new(&f.config.model.nar, spec, n_ids, n_voices, Some(&geometry), 3, &Device::flex());
+    BundleParts {
+        manifest: BundleManifest {
+            format_version: 1,
+            name: "test".into(),
+            config: f.config.fingerprint(),
+            ar: f.config.model.ar.clone(),
+            nar: f.config.model.nar.clone(),
+            ar_contract: f.contract(),
+            nar_contract: f.contract(),
+            vocab: f.cache.vocab().clone(),
+            voices: f.cache.speakers().to_vec(),
+            known_words: Some(vec!["abc".into()]),
+            decode: f.config.decode.clone(),
+            updates: [0, 0],
+            files: BTreeMap::new(),
+        },
+        ar: WeightStore::of(&ar),
+        nar: WeightStore::of(&nar),
+        codec_dir: dir.join("codec"),
+    }
+}
+
+#[test]
+fn a_bundle_speaks_the_same_twice_and_warns_of_unknown_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::new(dir.path(), Conditioning::Prefix);
+    let bundle = dir.path().join("bundle");
+    Bundle::write(&parts(&f, dir.path()), &bundle).unwrap();
+    let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
+    let request = SynthesisRequest::new("abc, def!").voice("voice1").seed(5);
+    let (one, two) = (synthesizer.speak(&request).unwrap(), synthesizer.speak(&request).unwrap());
+    assert_eq!(one, two);
+    assert!(!one.waveform.samples().is_empty());
+    assert!(one.warnings.iter().any(|w| w.contains("def")), "{:?}", one.warnings);
+    let frames = std::cell::Cell::new(0);
+    let cancelled = synthesizer.speak_with_progress(&request, |n| {
+        frames.set(n);
+        n < 2
+    });
+    assert!(cancelled.unwrap().codes[0].len() <= 2 && frames.get() <= 2);
+}
+
+#[test]
+fn bad_requests_name_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::new(dir.path(), Conditioning::Cross);
+    let bundle = dir.path().join("bundle");
+    Bundle::write(&parts(&f, dir.path()), &bundle).unwrap();
+    let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
+    let error = |request: SynthesisRequest| synthesizer.speak(&request).unwrap_err().to_string();
+    assert!(error(SynthesisRequest::new("")).contains("nothing to say"));
+    assert!(error(SynthesisRequest::new("a ".repeat(5000))).contains("at most 256"));
+    let unknown = error(SynthesisRequest::new("abc").voice("nobody"));
+    assert!(unknown.contains("nobody") && unknown.contains("voice0"), "{unknown}");
+}
+
+#[test]
+fn parts_that_do_not_belong_together_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::new(dir.path(), Conditioning::Prefix);
+    let open = |parts: &BundleParts| -> Result<Synthesizer, InferenceError> {
+        let bundle = dir.path().join("bundle");
+        Bundle::write(parts, &bundle)?;
+        Synthesizer::from_bundle(Bundle::open(&bundle)?, DevicePreference::Cpu)
+    };
+    let mut other_vocabulary = parts(&f, dir.path());
+    other_vocabulary.manifest.nar_contract.vocabulary = Fingerprint::of_bytes(b"other");
+    let error = open(&other_vocabulary).err().unwrap();
+    assert!(error.is_refusal() && error.to_string().contains("vocabulary"), "{error}");
+    let mut wider = parts(&f, dir.path());
+    wider.manifest.ar.width = Some(64);
+    assert!(open(&wider).err().unwrap().to_string().contains("shape"));
+    open(&parts(&f, dir.path())).unwrap();
+    let weights = dir.path().join("bundle/ar.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() - 7]).unwrap();
+    let error = Bundle::open(&dir.path().join("bundle")).err().unwrap().to_string();
+    assert!(error.contains("ar.safetensors") && error.contains("hash"), "{error}");
+}
