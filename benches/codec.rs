@@ -1,5 +1,7 @@
 //! MelRvq: encode and decode of ten seconds.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot set itself up has nothing to measure")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use harmonica_benches::{codec, signal};
 use harmonica_codec::AudioCodec;
@@ -7,7 +9,8 @@ use harmonica_codec::AudioCodec;
 fn mel_rvq(c: &mut Criterion) {
     let codec = codec();
     let speech = signal(10.0);
-    let latents = codec.latents(&codec.encode(&speech).expect("the signal encodes")).expect("own tokens decode");
+    let latents =
+        codec.latents(&codec.encode(&speech).expect("the signal encodes")).expect("own tokens decode");
     let mut group = c.benchmark_group("mel_rvq");
     group.sample_size(10);
     group.bench_function("encode 10 s", |b| b.iter(|| codec.encode(&speech)));

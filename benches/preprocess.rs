@@ -1,5 +1,7 @@
 //! Preprocessing: measure, judge and encode a small corpus.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot set itself up has nothing to measure")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use harmonica_benches::{codec, config, signal};
 use harmonica_data::{Manifest, preprocess};
@@ -18,11 +20,14 @@ fn corpus(c: &mut Criterion) {
     std::fs::write(dir.path().join("metadata.csv"), rows).expect("a temporary directory is writable");
     let mut config = config();
     config.data.quality.min_snr_db = 0.0;
-    let manifest = Manifest::read(dir.path(), config.data.layout).expect("the manifest that was just written");
+    let manifest =
+        Manifest::read(dir.path(), config.data.layout).expect("the manifest that was just written");
     let (codec, tokenizer) = (codec(), TextTokenizer::new(Vocab::english()));
     let mut group = c.benchmark_group("preprocess");
     group.sample_size(10);
-    group.bench_function("64 s of speech", |b| b.iter(|| preprocess(&manifest, &config, &codec, &tokenizer, |_| ())));
+    group.bench_function("64 s of speech", |b| {
+        b.iter(|| preprocess(&manifest, &config, &codec, &tokenizer, |_| ()))
+    });
     group.finish();
 }
 

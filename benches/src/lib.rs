@@ -1,5 +1,7 @@
 //! What the benches measure: the shapes of the demo, and the transformer of the PyTorch peer.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot set itself up has nothing to measure")]
+
 use harmonica_audio::Waveform;
 use harmonica_codec::MelRvq;
 use harmonica_config_schema::{CodecSpec, ExperimentConfig, MelRvqConfig, RandomStream};
@@ -10,7 +12,8 @@ pub fn signal(seconds: f64) -> Waveform {
     let n = (seconds * 16_000.0) as usize;
     let samples = (0..n).map(|i| {
         let t = i as f32 / 16_000.0;
-        let buzz: f32 = (1..24).map(|k| (std::f32::consts::TAU * 120.0 * k as f32 * t).sin() / k as f32).sum();
+        let buzz: f32 =
+            (1..24).map(|k| (std::f32::consts::TAU * 120.0 * k as f32 * t).sin() / k as f32).sum();
         buzz * 0.1 * (1.0 + (t * 20.0).sin()) + stream.normal() as f32 * 0.003
     });
     Waveform::new(samples.collect(), 16_000)

@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use harmonica_config_schema::{Conditioning, Fingerprint};
 use harmonica_inference::{
-    Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest, Synthesizer, SynthesizerBuilder,
+    Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest, Synthesizer,
+    SynthesizerBuilder,
 };
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::Fixture;

@@ -1,6 +1,6 @@
 //! The cache refuses to be stale or damaged, and says why.
 
-use harmonica_config_schema::Conditioning;
+use harmonica_config_schema::{Conditioning, ExperimentConfig};
 use harmonica_data::{CacheFingerprint, Manifest, TokenCache};
 use harmonica_tests::Fixture;
 use harmonica_text::Vocab;
@@ -10,7 +10,9 @@ fn stale_cache_is_refused_and_names_the_changed_key() {
     let dir = tempfile::tempdir().unwrap();
     let f = Fixture::new(dir.path(), Conditioning::Prefix);
     let manifest = Manifest::read(&dir.path().join("corpus"), f.config.data.layout).unwrap().fingerprint();
-    let wanted = |config| CacheFingerprint::new(config, f.codec.as_ref(), &Vocab::english(), &manifest);
+    let wanted = |config: &ExperimentConfig| {
+        CacheFingerprint::new(config, f.codec.as_ref(), &Vocab::english(), &manifest)
+    };
     let path = dir.path().join("cache");
     assert_eq!(&TokenCache::open(&path, Some(&wanted(&f.config))).unwrap(), f.cache.as_ref());
     let mut changed = f.config.clone();

@@ -106,7 +106,8 @@ fn cached_steps_equal_teacher_forcing() {
     for (conditioning, speaker) in variants() {
         let model = ar(conditioning, speaker);
         let (text, target) = (codes(9, 3), codes(12, 1));
-        let reference = if speaker == SpeakerConditioning::Prompt { frames(4, 5)[0].clone() } else { Vec::new() };
+        let reference =
+            if speaker == SpeakerConditioning::Prompt { frames(4, 5)[0].clone() } else { Vec::new() };
         let input = ArInput {
             text: vec![text.clone()],
             codes: vec![target.clone()],
@@ -129,7 +130,8 @@ fn no_stage_sees_its_own_codebook_or_one_above() {
         let scores = |changed: usize| -> Vec<f32> {
             let mut item = frames(8, 0);
             item[changed] = codes(8, 17);
-            let input = NarInput { text: vec![codes(5, 1)], codes: vec![item], speakers: vec![0], prompt: None };
+            let input =
+                NarInput { text: vec![codes(5, 1)], codes: vec![item], speakers: vec![0], prompt: None };
             model.forward(&input, stage, None).unwrap().into_data().iter::<f32>().collect()
         };
         let own = stage.zero_based();

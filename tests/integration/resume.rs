@@ -15,7 +15,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 struct StopAt(u64, u64);
 
 impl<M> TrainObserver<M> for StopAt {
-    fn on_train(&mut self, metrics: &harmonica_config_schema::record::TrainMetrics, _: harmonica_training::Progress) {
+    fn on_train(
+        &mut self,
+        metrics: &harmonica_config_schema::record::TrainMetrics,
+        _: harmonica_training::Progress,
+    ) {
         self.1 = metrics.update;
     }
 
@@ -48,12 +52,14 @@ fn train<T: Task + 'static>(fixture: &Fixture, task: T, dir: &Path, stop_at: u64
 
 fn task_ar(f: &Fixture) -> ArTask {
     let device = Device::flex().autodiff();
-    ArTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device).unwrap()
+    ArTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device)
+        .unwrap()
 }
 
 fn task_nar(f: &Fixture) -> NarTask {
     let device = Device::flex().autodiff();
-    NarTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device).unwrap()
+    NarTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device)
+        .unwrap()
 }
 
 fn assert_same_run(a: &Path, b: &Path) {

@@ -1,6 +1,8 @@
 //! Fixtures of the integration tests: small speech-like signals, a fitted codec, a corpus on disk, a cache, tiny
 //! configurations. Invariant: the same fixture is the same bytes in every test.
 
+#![expect(clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
+
 use harmonica_audio::{Waveform, save};
 use harmonica_codec::{AudioCodec, MelRvq};
 use harmonica_config_schema::{
@@ -25,7 +27,8 @@ pub fn speech(text: &str, voice: usize) -> Waveform {
             let partial = |k: i32| {
                 (std::f32::consts::TAU * pitch * k as f32 * t).sin() / (1.0 + (k as f32 - formant).abs())
             };
-            (1..30).map(partial).sum::<f32>() * 0.12 * envelope + 0.001 * ((s * 7919 % 101) as f32 / 50.0 - 1.0)
+            (1..30).map(partial).sum::<f32>() * 0.12 * envelope
+                + 0.001 * ((s * 7919 % 101) as f32 / 50.0 - 1.0)
         }));
     }
     Waveform::new(samples, 16_000)
@@ -74,10 +77,12 @@ pub fn write_corpus(dir: &Path) {
     let mut rows = String::new();
     for i in 0..24 {
         let mut stream = RandomStream::new(11, "corpus text", &[i]);
-        let text: String = (0..6 + stream.below(5)).map(|_| char::from(b'a' + stream.below(6) as u8)).collect();
+        let text: String =
+            (0..6 + stream.below(5)).map(|_| char::from(b'a' + stream.below(6) as u8)).collect();
         let (voice, split) = (i as usize % 2, if i % 6 == 5 { "valid" } else { "train" });
         let id = format!("u{i:02}");
-        save(&wavs.join(format!("{id}.wav")), &speech(&text, voice)).expect("a temporary directory is writable");
+        save(&wavs.join(format!("{id}.wav")), &speech(&text, voice))
+            .expect("a temporary directory is writable");
         rows.push_str(&format!("{id}|{text}|{text}|voice{voice}|{split}\n"));
     }
     std::fs::write(dir.join("metadata.csv"), rows).expect("a temporary directory is writable");
@@ -98,7 +103,8 @@ impl Fixture {
     pub fn new(dir: &Path, conditioning: Conditioning) -> Self {
         let config = tiny_config(dir, conditioning);
         write_corpus(&dir.join("corpus"));
-        let manifest = Manifest::read(&dir.join("corpus"), config.data.layout).expect("the fixture's manifest");
+        let manifest =
+            Manifest::read(&dir.join("corpus"), config.data.layout).expect("the fixture's manifest");
         let voices: Vec<Waveform> = (0..12).map(|i| speech("abcdefabcdef", i % 3)).collect();
         let codec = MelRvq::fit(&config.codec.mel_rvq, &voices, |_, _| ()).expect("the fixture's codec");
         harmonica_codec::save(&codec, &dir.join("codec")).expect("a temporary directory is writable");

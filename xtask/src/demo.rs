@@ -1,6 +1,6 @@
 //! The main job from zero, on the embedded default. Its stages end by update count, never by the clock.
 
-use crate::shell::{self, build, capture};
+use crate::shell::{self, build};
 use crate::{Result, root, say};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -208,7 +208,7 @@ fn evaluate(demo: &Demo, arguments: &DemoArguments) -> Result<()> {
     if !arguments.recognizer.is_empty() {
         command.args(["--recognizer", &arguments.recognizer]);
     }
-    say(&capture(&mut command)?);
+    shell::run(&mut command)?;
     let samples = demo.path("samples");
     std::fs::create_dir_all(&samples).map_err(|e| e.to_string())?;
     let mut manifest = String::new();

@@ -39,8 +39,8 @@ enum Command {
     #[command(after_help = "Example: cargo xtask report runs/demo")]
     Report(Passed),
     /// Run the benches: arguments go to `cargo bench`
-    #[command(after_help = "Example: cargo xtask bench -- --save-baseline main")]
-    Bench(Passed),
+    #[command(after_help = "Example: cargo xtask bench --bench codec -- --save-baseline main")]
+    Bench(BenchArguments),
     /// Hold the house rules: layers, file lengths, names, shapes, configurations
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
@@ -60,6 +60,14 @@ struct Passed {
     rest: Vec<String>,
 }
 
+/// Arguments for `cargo bench`.
+#[derive(clap::Args)]
+struct BenchArguments {
+    /// Arguments of `cargo bench`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
 /// Why a chore failed.
 type Result<T> = std::result::Result<T, String>;
 
@@ -74,24 +82,27 @@ fn say(words: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{words}");
 }
 
-fn lab(verb: &str, passed: &Passed) -> Result<()> {
+/// Spawns the lab and hands its exit code on: 1 for a refusal, 2 for an error.
+fn lab(verb: &str, passed: &Passed) -> Result<ExitCode> {
     let binary = shell::build(&passed.backend)?.join("harmonica-lab");
-    shell::run(std::process::Command::new(binary).arg(verb).args(&passed.rest))
+    shell::exit_code(std::process::Command::new(binary).arg(verb).args(&passed.rest)).map(ExitCode::from)
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Train(passed) => lab("train", &passed),
         Command::Preprocess(passed) => lab("preprocess", &passed),
         Command::Evaluate(passed) => lab("evaluate", &passed),
         Command::Report(passed) => lab("report", &passed),
-        Command::Bench(passed) => shell::run(shell::cargo().arg("bench").args(&passed.rest)),
-        Command::Tidy => tidy::run(&root()),
-        Command::Ci => ci::run(),
+        Command::Bench(passed) => {
+            shell::run(shell::cargo().arg("bench").args(&passed.rest)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Tidy => tidy::run(&root()).map(|()| ExitCode::SUCCESS),
+        Command::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             say(&format!("error: {message}"));
             ExitCode::from(2)

@@ -18,6 +18,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("{shown} ended with {status}")) }
 }
 
+/// Runs a program and returns its exit code; one that was killed counts as an error.
+pub(crate) fn exit_code(command: &mut Command) -> Result<u8> {
+    let status = command.status().map_err(|e| format!("cannot run {command:?}: {e}"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2))
+}
+
 /// Runs a program and returns what it printed on stdout.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");

@@ -44,10 +44,10 @@ pub(crate) struct SynthesizeArguments {
     #[arg(long)]
     voice: Option<String>,
     /// WAV file; - is stdout
-    #[arg(long, value_name = "OUT.wav")]
+    #[arg(long, value_name = "OUT.wav", conflicts_with = "batch")]
     output: Option<PathBuf>,
     /// Directory of a batch's files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "batch")]
     output_dir: Option<PathBuf>,
     /// Softmax temperature of codebook 1; 0 is greedy
     #[arg(long)]
@@ -64,8 +64,7 @@ pub(crate) struct SynthesizeArguments {
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", help = "auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]")]
     device: DevicePreference,
 }
 
@@ -94,6 +93,9 @@ pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), 
     let Some(output) = &arguments.output else {
         return Err(Failure::error("there is nowhere to write; give --output OUT.wav, or - for stdout"));
     };
+    if as_json && output == Path::new("-") {
+        return Err(Failure::error("--json and --output - both want stdout; write to a file"));
+    }
     let request = SynthesisRequest::new(text).seed(arguments.seed).decode(decode);
     let request = arguments.voice.iter().fold(request, |r, voice| r.voice(voice));
     let started = Instant::now();

@@ -263,15 +263,22 @@ impl DecodeStream for MelRvqStream<'_> {
                 stacked.iter_mut().zip(component).for_each(|(s, c)| *s += value * c);
             }
             for mel in stacked.chunks_exact(self.codec.config.n_mels) {
-                samples.extend(self.phase.push(self.codec.inverse.magnitudes(mel)));
+                samples.extend(self.phase.push(self.codec.inverse.magnitudes(mel)).into_iter().map(limit));
             }
         }
         samples
     }
 
     fn finish(&mut self) -> Vec<f32> {
-        self.phase.finish()
+        self.phase.finish().into_iter().map(limit).collect()
     }
+}
+
+/// Bends peaks below full scale, sample by sample: phases that were guessed add up higher than the true ones.
+fn limit(sample: f32) -> f32 {
+    const KNEE: f32 = 0.8;
+    let over = sample.abs() - KNEE;
+    if over <= 0.0 { sample } else { sample.signum() * (KNEE + 0.19 * (over / 0.19).tanh()) }
 }
 
 #[cfg(test)]

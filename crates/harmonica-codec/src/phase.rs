@@ -117,8 +117,7 @@ impl PhaseStream {
             // The last window reaches beyond the tail: its phases come from the block before.
             for (phase, bin) in phases.iter_mut().zip(
                 past.chunks_exact(n_bins)
-                    .enumerate()
-                    .flat_map(|(_, frame)| frame.iter().enumerate().map(|(k, c)| c.arg() + PI * k as f32)),
+                    .flat_map(|frame| frame.iter().enumerate().map(|(k, c)| c.arg() + PI * k as f32)),
             ) {
                 *phase = bin;
             }

@@ -160,6 +160,8 @@ impl MelRvqConfig {
         checks.range(key("n_codebooks"), self.n_codebooks, 1, 32, "codebooks");
         checks.range(key("codebook_size"), self.codebook_size, 2, 8192, "entries");
         checks.range(key("kmeans_iterations"), self.kmeans_iterations, 1, 100, "iterations");
+        let needed = 2 * self.codebook_size.max(self.n_components);
+        checks.range(key("max_fit_frames"), self.max_fit_frames, needed, 100_000_000, "frames");
         checks.range(key("phase_iterations"), self.phase_iterations, 1, 200, "iterations");
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::error::{Checks, ConfigError};
 use crate::{
-    ArModelConfig, CodecConfig, DataConfig, DecodeConfig, EvaluationConfig, Fingerprint, NarModelConfig,
-    TrainingConfig,
+    ArModelConfig, CodecConfig, DataConfig, DecodeConfig, Fingerprint, NarModelConfig, TrainingConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +34,6 @@ pub struct ExperimentConfig {
     pub training: TrainingConfig,
     /// Decoding.
     pub decode: DecodeConfig,
-    /// Evaluation.
-    pub evaluation: EvaluationConfig,
 }
 
 impl Default for ExperimentConfig {
@@ -49,7 +46,6 @@ impl Default for ExperimentConfig {
             model: ModelConfig::default(),
             training: TrainingConfig::default(),
             decode: DecodeConfig::default(),
-            evaluation: EvaluationConfig::default(),
         }
     }
 }
@@ -62,7 +58,6 @@ impl ExperimentConfig {
         content.data.corpus_dir = String::new();
         content.data.cache_dir = String::new();
         content.codec.dir = String::new();
-        content.evaluation.recognizer = String::new();
         Fingerprint::of(&content)
     }
 
@@ -85,7 +80,6 @@ impl ExperimentConfig {
         self.model.nar.check(&mut checks);
         self.training.check(&mut checks);
         self.decode.check("decode", &mut checks);
-        self.evaluation.check(&mut checks);
         if checks.problems.is_empty() {
             Ok(())
         } else {

@@ -10,7 +10,6 @@ mod data;
 mod decode;
 mod diff;
 mod error;
-mod evaluation;
 mod experiment;
 mod fingerprint;
 mod loader;
@@ -29,7 +28,6 @@ pub use data::{
 pub use decode::{ArDecodeConfig, DecodeConfig, NarDecodeConfig, NarDecodeKind};
 pub use diff::{ConfigDiff, DiffEntry};
 pub use error::{ConfigError, Problem};
-pub use evaluation::EvaluationConfig;
 pub use experiment::{ExperimentConfig, ModelConfig};
 pub use fingerprint::Fingerprint;
 pub use loader::ConfigLoader;

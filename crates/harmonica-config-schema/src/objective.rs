@@ -48,5 +48,8 @@ impl ObjectiveConfig {
         for (name, term) in named {
             checks.range(format!("{at}.{name}.weight"), term.weight, 0.0, 1.0, "");
         }
+        for (name, term) in &self.registered {
+            checks.range(format!("{at}.registered.{name}.weight"), term.weight, -100.0, 100.0, "");
+        }
     }
 }

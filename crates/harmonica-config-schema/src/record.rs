@@ -149,7 +149,7 @@ pub struct JudgedUtterance {
     pub duration_s: f64,
     /// Detected failures.
     pub failures: Vec<String>,
-    /// Mean distance of log-mel frames to the natural recording, where one of equal length exists.
+    /// Mean distance of log-mel frames to the natural recording, where there is one of the same length.
     pub mel_distance: Option<f64>,
 }
 

@@ -18,6 +18,10 @@ pub struct PromptPolicy {
     pub max_frames: usize,
     /// Share of prompts that bring their transcript along.
     pub transcript_share: f64,
+    /// Most frames of prompt and target together.
+    pub max_total_frames: usize,
+    /// Most symbols of transcript, separator and text together.
+    pub max_text_symbols: usize,
 }
 
 /// Prompts of a batch.
@@ -138,13 +142,15 @@ fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> 
         })
         .collect();
     if candidates.is_empty() {
-        let length = (own.n_frames / 3).clamp(1, policy.max_frames).min(own.n_frames - 1).max(1);
-        *target = (target.0, length.min(own.n_frames - 1), own.n_frames - length.min(own.n_frames - 1));
+        let length = (own.n_frames / 3).clamp(1, policy.max_frames);
+        *target = (target.0, length, own.n_frames - length);
         return ((target.0, 0, length), false);
     }
     let chosen = candidates[stream.below(candidates.len())];
-    let length = rows[chosen].n_frames.min(policy.max_frames);
+    let room = policy.max_total_frames.saturating_sub(own.n_frames).max(1);
+    let length = rows[chosen].n_frames.min(policy.max_frames).min(room);
     // A crop of a longer prompt has no transcript of its own.
-    let whole = length == rows[chosen].n_frames;
+    let n_symbols = own.text_ids.len() + 1 + rows[chosen].text_ids.len();
+    let whole = length == rows[chosen].n_frames && n_symbols <= policy.max_text_symbols;
     ((chosen, 0, length), whole && stream.uniform() < policy.transcript_share)
 }

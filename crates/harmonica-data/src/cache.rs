@@ -130,6 +130,13 @@ impl TokenCache {
     pub fn write(&self, dir: &Path) -> Result<(), DataError> {
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| DataError::Write { path: dir.to_owned(), source };
+        if dir.exists() && !dir.join("fingerprint.json").exists() {
+            let mut entries = std::fs::read_dir(dir).map_err(failed)?;
+            if entries.next().is_some() {
+                let reason = "it holds files that are no cache; choose another data.cache_dir";
+                return Err(failed(std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
+            }
+        }
         std::fs::create_dir_all(parent).map_err(failed)?;
         let beside = tempfile::Builder::new().prefix(".cache-").tempdir_in(parent).map_err(failed)?;
         let bytes: Vec<u8> = self.codes.iter().flat_map(|c| c.to_le_bytes()).collect();

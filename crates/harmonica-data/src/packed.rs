@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Unpacks `packed/index.tsv` and its streams to `corpus/metadata.csv` and `corpus/wavs/`. Returns the utterances written.
-/// A corpus that is already complete is left as it is.
+/// What was there is written again.
 ///
 /// # Errors
 /// Streams or tables that are missing or malformed, or a directory that cannot be written to.
@@ -31,18 +31,24 @@ pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
             return Err(refuse("expected id, split, speaker, stream, start_sample, n_samples, text"));
         };
         let number_in = |value: &str| value.parse::<usize>().map_err(|_| refuse("an offset is not a number"));
+        let plain = |s: &str| {
+            !s.is_empty()
+                && !s.starts_with('.')
+                && s.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        };
+        if !plain(id) || !plain(stream) || text.contains('|') {
+            return Err(refuse("the id, the stream or the text is not plain"));
+        }
         let (start, length) = (number_in(start)?, number_in(length)?);
         if !streams.contains_key(stream) {
             streams.insert(stream.to_owned(), load(&packed.join(stream))?);
         }
         let waveform = &streams[stream];
-        if start + length > waveform.samples().len() {
+        if start.checked_add(length).is_none_or(|end| end > waveform.samples().len()) {
             return Err(refuse("the stream ends before this utterance"));
         }
         let path = wavs.join(format!("{id}.wav"));
-        if !path.exists() {
-            save(&path, &waveform.slice(start, start + length))?;
-        }
+        save(&path, &waveform.slice(start, start + length))?;
         rows.push_str(&format!("{id}|{text}|{text}|{speaker}|{split}\n"));
         n += 1;
     }

@@ -9,7 +9,7 @@ use harmonica_codec::{AudioCodec, CodecTokens};
 use harmonica_config_schema::{AudioConfig, ExperimentConfig, RandomStream, SplitConfig};
 use harmonica_text::{TextTokenizer, TextTokens, normalize};
 use rayon::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Utterances handled between two reports of progress; bounds memory.
 const CHUNK_UTTERANCES: usize = 64;
@@ -133,7 +133,7 @@ pub fn preprocess(
     progress: impl FnMut(usize),
 ) -> Result<Preprocessed, DataError> {
     let frame_limit = config.model.ar.max_frames.min(config.model.nar.max_frames) - 1;
-    let splits = assign_splits(manifest, &config.data.split, config.seed);
+    let splits = assign_splits(manifest, &config.data.split);
     let mut rows = Vec::new();
     let mut pending: Vec<(usize, TextTokens, Waveform)> = Vec::new();
     let mut kept: Vec<(usize, TextTokens, CodecTokens)> = Vec::new();
@@ -172,7 +172,11 @@ pub fn preprocess(
                 Some(format!("{} frames, the models hold at most {frame_limit}", tokens.n_frames()));
         }
     }
-    kept.retain(|(_, _, tokens)| tokens.n_frames() <= frame_limit);
+    // One frame could not be divided between a prompt and a target.
+    for (row, _, _) in kept.iter().filter(|(_, _, tokens)| tokens.n_frames() < 2) {
+        rows[*row].reasons.push("audio_too_short".into());
+    }
+    kept.retain(|(_, _, tokens)| (2..=frame_limit).contains(&tokens.n_frames()));
     let report = QualityReport::new(config.data.quality.clone(), rows);
     if kept.is_empty() {
         return Err(DataError::NothingKept {
@@ -216,29 +220,58 @@ pub fn preprocess(
     Ok(Preprocessed { cache, report })
 }
 
+/// Seed of the splits: a property of the corpus, not of an experiment, so that every run is judged on the same texts.
+const SPLIT_SEED: u64 = 0;
+
 /// Splits by the manifest where it names them, else by a hash of the normalized text: a text is never on both sides.
-fn assign_splits(manifest: &Manifest, config: &SplitConfig, seed: u64) -> Vec<Split> {
-    let held: BTreeSet<String> = manifest
-        .utterances
-        .iter()
-        .filter(|u| matches!(u.split, Some(Split::Valid | Split::Test)))
-        .map(|u| normalize(&u.text))
-        .collect();
-    manifest
-        .utterances
-        .iter()
-        .map(|utterance| {
-            let text = normalize(&utterance.text);
-            utterance.split.unwrap_or_else(|| {
-                let draw = RandomStream::new(seed, &text, &[]).uniform();
-                if draw < config.valid_share && !held.contains(&text) {
-                    Split::Valid
-                } else if draw < config.valid_share + config.test_share && !held.contains(&text) {
-                    Split::Test
-                } else {
-                    Split::Train
-                }
-            })
+fn assign_splits(manifest: &Manifest, config: &SplitConfig) -> Vec<Split> {
+    // A text that is named anywhere takes all its unnamed readings along; where names differ, the most held-out one.
+    let mut named: BTreeMap<String, Split> = BTreeMap::new();
+    for utterance in &manifest.utterances {
+        if let Some(split) = utterance.split {
+            let known = named.entry(normalize(&utterance.text)).or_insert(split);
+            *known = split.max(*known);
+        }
+    }
+    let assign = |utterance: &Utterance| {
+        let text = normalize(&utterance.text);
+        let draw = RandomStream::new(SPLIT_SEED, &text, &[]).uniform();
+        utterance.split.or_else(|| named.get(&text).copied()).unwrap_or(if draw < config.valid_share {
+            Split::Valid
+        } else if draw < config.valid_share + config.test_share {
+            Split::Test
+        } else {
+            Split::Train
         })
-        .collect()
+    };
+    manifest.utterances.iter().map(assign).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_never_on_both_sides() {
+        let row = |i: usize, text: &str, split: Option<Split>| Utterance {
+            id: format!("u{i}"),
+            audio: "a.wav".into(),
+            text: text.into(),
+            speaker: "s".into(),
+            split,
+        };
+        let mut utterances: Vec<Utterance> =
+            (0..400).map(|i| row(i, &format!("text {}", i % 100), None)).collect();
+        utterances.push(row(400, "Text 7!", Some(Split::Test)));
+        utterances.push(row(401, "text seven", Some(Split::Train)));
+        let manifest = Manifest { root: ".".into(), utterances };
+        let splits = assign_splits(&manifest, &SplitConfig { valid_share: 0.2, test_share: 0.2 });
+        let mut sides: BTreeMap<String, BTreeSet<Split>> = BTreeMap::new();
+        for (utterance, split) in manifest.utterances.iter().zip(&splits).take(400) {
+            sides.entry(normalize(&utterance.text)).or_default().insert(*split);
+        }
+        assert!(sides.values().all(|s| s.len() == 1));
+        let held = splits.iter().filter(|s| **s != Split::Train).count();
+        assert!((80..240).contains(&held), "{held}");
+    }
 }

@@ -36,7 +36,7 @@ pub enum EvalError {
     },
     /// The recognizer failed.
     #[error(
-        "the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave evaluation.recognizer empty"
+        "the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave --recognizer out"
     )]
     Recognizer {
         /// The command.

@@ -107,18 +107,21 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         table(systems_table(record)),
         table(codebooks_table(record))
     );
-    let n = record.systems.first().map_or(0, |s| s.utterances.len());
     out.push_str("<h3>Listen</h3><table><tr><th>text</th>");
     for system in &record.systems {
         out.push_str(&format!("<th>{}</th>", escape(&system.system)));
     }
     out.push_str("</tr>");
+    let all = record.systems.iter().map(|s| &s.utterances).max_by_key(|u| u.len());
+    let n = all.map_or(0, Vec::len);
     // Spread over the suite, so that every voice is heard.
-    for row in (0..N_PLAYERS.min(n)).map(|i| i * n / N_PLAYERS.min(n)) {
-        let Some(first) = record.systems.first().map(|s| &s.utterances[row]) else { continue };
+    for first in (0..N_PLAYERS.min(n)).filter_map(|i| all?.get(i * n / N_PLAYERS.min(n))) {
         out.push_str(&format!("<tr><td>{} <em>{}</em></td>", escape(&first.text), escape(&first.speaker)));
         for system in &record.systems {
-            let Some(u) = system.utterances.get(row) else { continue };
+            let Some(u) = system.utterances.iter().find(|u| u.id == first.id) else {
+                out.push_str("<td></td>");
+                continue;
+            };
             let heard = u.heard.as_deref().map_or_else(String::new, |h| format!("<br>{}", escape(h)));
             out.push_str(&format!("<td>{}{heard}</td>", player_of(&root.join(&u.path))));
         }

@@ -13,7 +13,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 /// A log-mel spectrogram as an 8-bit grey bitmap, low frequencies at the bottom, loud parts dark.
 pub(crate) fn spectrogram_bmp(waveform: &Waveform) -> Vec<u8> {
     let rate = waveform.sample_rate_hz();
-    let stft = Stft::new(1024, 640.min(1024), (rate / 100) as usize);
+    let stft = Stft::new(1024, 640, (rate / 100) as usize);
     let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 40.0, f64::from(rate) * 0.48);
     let mel = mel_spectrogram(waveform, &stft, &filters);
     let width = mel.n_frames();

@@ -35,7 +35,7 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
         wrong as f64 / words.max(1) as f64
     };
     let word_error_rate = measured.then(|| {
-        let mut samples: Vec<f64> = (0..bootstrap_samples)
+        let mut samples: Vec<f64> = (0..bootstrap_samples.max(1))
             .map(|s| {
                 let mut stream = RandomStream::new(0, "bootstrap", &[s as u64]);
                 rate(&mut (0..n).map(|_| stream.below(n)))

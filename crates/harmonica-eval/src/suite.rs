@@ -3,6 +3,7 @@
 use crate::EvalError;
 use harmonica_config_schema::Fingerprint;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// One sentence to say.
@@ -40,16 +41,22 @@ impl EvalSuite {
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
+        let mut seen: BTreeSet<String> = BTreeSet::new();
         let sentences = text
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
-                serde_json::from_str(line).map_err(|e| EvalError::Suite {
-                    path: path.to_owned(),
-                    line: i + 1,
-                    reason: e.to_string(),
-                })
+                let refuse = |reason: String| EvalError::Suite { path: path.to_owned(), line: i + 1, reason };
+                let row: Sentence = serde_json::from_str(line).map_err(|e| refuse(e.to_string()))?;
+                let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+                if row.id.is_empty() || row.id.starts_with('.') || !row.id.chars().all(safe) {
+                    return Err(refuse(format!("the id {:?} is no plain file name", row.id)));
+                }
+                if !seen.insert(row.id.clone()) {
+                    return Err(refuse(format!("the id `{}` occurs twice", row.id)));
+                }
+                Ok(row)
             })
             .collect::<Result<Vec<Sentence>, _>>()?;
         if sentences.is_empty() {

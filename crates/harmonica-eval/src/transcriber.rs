@@ -49,6 +49,10 @@ impl Transcriber for CommandTranscriber {
     }
 
     fn transcribe(&self, wavs: &[PathBuf]) -> Result<Vec<String>, EvalError> {
+        if !["{wav}", "{list}"].iter().any(|place| self.template.contains(place)) {
+            let reason = "it names neither {wav} nor {list}".to_owned();
+            return Err(EvalError::Recognizer { command: self.template.clone(), reason });
+        }
         if !self.template.contains("{list}") {
             return wavs.iter().map(|wav| Ok(self.run("{wav}", wav)?.trim().to_owned())).collect();
         }

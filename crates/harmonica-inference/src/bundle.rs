@@ -79,6 +79,13 @@ impl Bundle {
     /// A directory that cannot be written to, or a codec that cannot be read.
     pub fn write(parts: &BundleParts, dir: &Path) -> Result<(), InferenceError> {
         let failed = |path: &Path, source| InferenceError::Write { path: path.to_owned(), source };
+        if dir.exists() && !dir.join("bundle.json").exists() {
+            let mut entries = std::fs::read_dir(dir).map_err(|e| failed(dir, e))?;
+            if entries.next().is_some() {
+                let reason = "it holds files that are no bundle; choose another directory".to_owned();
+                return Err(InferenceError::Bundle { path: dir.to_owned(), reason });
+            }
+        }
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
         let beside =
@@ -87,7 +94,10 @@ impl Bundle {
         std::fs::create_dir(&codec_dir).map_err(|e| failed(&codec_dir, e))?;
         for name in CODEC_FILES {
             let from = parts.codec_dir.join(name);
-            std::fs::copy(&from, codec_dir.join(name)).map_err(|e| failed(&from, e))?;
+            std::fs::copy(&from, codec_dir.join(name)).map_err(|e| InferenceError::Bundle {
+                path: from.clone(),
+                reason: format!("the codec file cannot be copied: {e}"),
+            })?;
         }
         parts.ar.save(&beside.path().join("ar.safetensors"), true)?;
         parts.nar.save(&beside.path().join("nar.safetensors"), true)?;

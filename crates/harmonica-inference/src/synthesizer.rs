@@ -1,8 +1,9 @@
 //! Speaks from a bundle.
 
 use crate::{Bundle, InferenceError, Speech, StopReason};
+use harmonica_audio::Waveform;
 use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
-use harmonica_config_schema::{CodebookIndex, DecodeConfig, NarDecodeKind};
+use harmonica_config_schema::{CodebookIndex, DecodeConfig};
 use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
 use harmonica_runtime::{DevicePreference, open_device};
@@ -156,12 +157,7 @@ impl Synthesizer {
         request: &SynthesisRequest,
         mut on_frame: impl FnMut(usize) -> bool,
     ) -> Result<Speech, InferenceError> {
-        let speaker = match &request.voice {
-            None => 0,
-            Some(name) => self.voices.iter().position(|v| v == name).ok_or_else(|| {
-                InferenceError::UnknownVoice { voice: name.clone(), known: self.voices.clone() }
-            })?,
-        } as i32;
+        let speaker = self.speaker(request)?;
         let tokens = self.tokenizer.tokenize(&request.text)?;
         if tokens.ids.len() > self.max_text_symbols {
             return Err(TextError::TooLong { symbols: tokens.ids.len(), limit: self.max_text_symbols }.into());
@@ -234,10 +230,37 @@ impl Synthesizer {
         Ok((self.codec.decode(&tokens)?, tokens))
     }
 
-    /// The ways in which the NAR model's output can be spoken.
-    pub fn nar_kinds() -> [NarDecodeKind; 3] {
-        [NarDecodeKind::None, NarDecodeKind::Argmax, NarDecodeKind::Expected]
+    /// What the NAR model makes of a recording's own codebook 1: its quality apart from the AR model's.
+    ///
+    /// # Errors
+    /// As [`Self::speak`]; a recording that cannot be resampled or is too long.
+    pub fn refill(
+        &self,
+        recording: &Waveform,
+        request: &SynthesisRequest,
+    ) -> Result<Waveform, InferenceError> {
+        let speaker = self.speaker(request)?;
+        let text = self.tokenizer.tokenize(&request.text)?;
+        let text: Vec<i32> = text.ids.iter().map(|id| *id as i32).collect();
+        let tokens = self.codec.encode(recording)?;
+        let first: Vec<i32> = tokens.codebook(CodebookIndex::FIRST).iter().map(|c| i32::from(*c)).collect();
+        let kind = request.decode.as_ref().unwrap_or(&self.decode).nar.kind;
+        let nar = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone();
+        let codebooks = self.codebooks();
+        let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
+        let filled = NarDecoder::new(kind).decode(&nar, &text, speaker, None, &first, centroids)?;
+        Ok(self.codec.decode_latent(&filled.latents).slice(0, tokens.n_samples()))
+    }
+
+    fn speaker(&self, request: &SynthesisRequest) -> Result<i32, InferenceError> {
+        let Some(name) = &request.voice else { return Ok(0) };
+        let found = self.voices.iter().position(|v| v == name);
+        let unknown = || InferenceError::UnknownVoice { voice: name.clone(), known: self.voices.clone() };
+        found.map(|i| i as i32).ok_or_else(unknown)
+    }
+
+    fn codebooks(&self) -> Vec<&[f32]> {
+        let n_codebooks = self.codec.spec().n_codebooks;
+        (0..n_codebooks).map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q))).collect()
     }
 }
-
-use harmonica_audio::Waveform;

@@ -1,6 +1,7 @@
 //! What several commands open in the same way: configuration, codec, cache, contract.
 
 use crate::failure::Failure;
+use crate::output::Output;
 use clap::Args;
 use harmonica_codec::{AudioCodec, MelRvq};
 use harmonica_config_schema::{CodebookIndex, ConfigLoader, ExperimentConfig, SpecialTokens};
@@ -32,8 +33,16 @@ impl ConfigArguments {
     }
 }
 
-pub(crate) fn open_codec(dir: &str) -> Result<Arc<MelRvq>, Failure> {
-    Ok(harmonica_codec::open(Path::new(dir))?)
+/// The codec of a configuration; one that was fitted with other settings warns.
+pub(crate) fn open_codec(config: &ExperimentConfig, out: Output) -> Result<Arc<MelRvq>, Failure> {
+    let codec = harmonica_codec::open(Path::new(&config.codec.dir))?;
+    if *codec.config() != config.codec.mel_rvq {
+        out.note(&format!(
+            "warning: the codec at `{}` was fitted with other [codec.mel_rvq] settings; `harmonica-lab codec fit` makes a new one",
+            config.codec.dir
+        ));
+    }
+    Ok(codec)
 }
 
 /// Centroids of every codebook, for the models.
@@ -51,7 +60,15 @@ pub(crate) fn open_cache(
 ) -> Result<TokenCache, Failure> {
     let dir = Path::new(&config.data.cache_dir);
     if allow_mismatch {
-        return Ok(TokenCache::open(dir, None)?);
+        let cache = TokenCache::open(dir, None)?;
+        if cache.spec() != codec.spec() {
+            let (dir, found, wanted) = (dir.display(), cache.spec(), codec.spec());
+            let message = format!(
+                "the cache at `{dir}` holds codes of {found:?}, the codec is {wanted:?}; rebuild it with `harmonica-lab preprocess`"
+            );
+            return Err(Failure { message, code: 1 });
+        }
+        return Ok(cache);
     }
     let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
     let wanted = CacheFingerprint::new(config, codec, &Vocab::english(), &manifest.fingerprint());

@@ -257,6 +257,9 @@ impl ArModel {
     /// # Errors
     /// More symbols or frames than the model has positions for.
     pub fn start(&self, text: &[i32], speaker: i32, prompt: &[i32]) -> Result<ArCache, ModelError> {
+        if self.speaker_embedding.is_none() && prompt.is_empty() {
+            return Err(ModelError::MissingPrompt);
+        }
         self.check(text.len(), prompt.len())?;
         let speaker = self.speaker(&[speaker]);
         let embedded = self.embed_text(&[text.to_vec()], speaker.as_ref());

@@ -155,7 +155,7 @@ impl ArDecoder {
                 break;
             }
         }
-        let n = codes.len().max(1) as f64;
+        let n = (codes.len() + usize::from(stop == ArStop::EndOfSpeech)).max(1) as f64;
         Ok(ArOutput { codes, stop, mean_log_probability: log_probability / n })
     }
 }

@@ -124,6 +124,9 @@ impl CodebookHealth {
 pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
     let gain = metrics.target_entropy - metrics.cross_entropy;
     let name = format!("codebook {}", metrics.codebook);
+    if !gain.is_finite() {
+        return (Verdict::Undertrained, format!("{name}: its cross-entropy is not a number"));
+    }
     if metrics.effective_codes_ratio < COLLAPSED_EFFECTIVE_RATIO
         || metrics.utilization_ratio < COLLAPSED_UTILIZATION_RATIO
     {

@@ -47,6 +47,11 @@ pub enum ModelError {
         /// All registered names.
         known: Vec<String>,
     },
+    /// A model that takes its voice from a prompt got none.
+    #[error(
+        "the model takes its voice from a reference recording and got none; give one, or train with speaker = \"embedding\""
+    )]
+    MissingPrompt,
     /// More frames or symbols than the model has positions for.
     #[error(
         "{what} has {found} positions but the model holds {limit}; shorten it, or train with a larger limit"

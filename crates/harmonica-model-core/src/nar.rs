@@ -189,6 +189,7 @@ impl NarModel {
         // Prompt frames and target frames of one item stand one after the other; each part is padded on its own.
         let prompt = match (&self.speaker_encoder, &input.prompt) {
             (Some(encoder), Some(prompt)) => Some(self.embed_prompt(encoder, prompt)?),
+            (Some(_), None) => return Err(ModelError::MissingPrompt),
             _ => None,
         };
         let text = self.embed_text(&input.text, speaker.as_ref());

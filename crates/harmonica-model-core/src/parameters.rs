@@ -30,14 +30,14 @@ impl ParameterFactory {
         let mut stream = RandomStream::new(self.seed, path, &[]);
         let values =
             (0..shape.iter().product()).map(|_| (stream.normal() * deviation) as f32).collect::<Vec<_>>();
-        self.from_values(values, shape)
+        self.parameter(values, shape)
     }
 
     pub(crate) fn constant<const N: usize>(&self, value: f32, shape: [usize; N]) -> Param<Tensor<N>> {
-        self.from_values(vec![value; shape.iter().product()], shape)
+        self.parameter(vec![value; shape.iter().product()], shape)
     }
 
-    fn from_values<const N: usize>(&self, values: Vec<f32>, shape: [usize; N]) -> Param<Tensor<N>> {
+    fn parameter<const N: usize>(&self, values: Vec<f32>, shape: [usize; N]) -> Param<Tensor<N>> {
         Param::from_data(TensorData::new(values, shape), &self.device)
     }
 }

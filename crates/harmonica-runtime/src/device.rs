@@ -14,10 +14,12 @@ pub enum RuntimeError {
         name: String,
     },
     /// The backend is not in this program.
-    #[error("the backend `{name}` is not compiled into this program (it has: {}); build it with `--features {name}`", available.join(", "))]
+    #[error("the backend `{name}` is not compiled into this program (it has: {}); build it with `--features {feature}`", available.join(", "))]
     NotCompiled {
         /// Backend asked for.
         name: &'static str,
+        /// Feature that compiles it in.
+        feature: &'static str,
         /// Backends that are there.
         available: Vec<&'static str>,
     },
@@ -93,7 +95,8 @@ pub fn available_backends() -> Vec<&'static str> {
 /// # Errors
 /// A backend that is not compiled in.
 pub fn open_device(preference: DevicePreference) -> Result<OpenDevice, RuntimeError> {
-    let missing = |name| RuntimeError::NotCompiled { name, available: available_backends() };
+    let missing =
+        |name, feature| RuntimeError::NotCompiled { name, feature, available: available_backends() };
     let open = |device: Device, name: &str, reason: &str| OpenDevice {
         device,
         name: name.to_owned(),
@@ -119,15 +122,15 @@ pub fn open_device(preference: DevicePreference) -> Result<OpenDevice, RuntimeEr
         #[cfg(feature = "cuda")]
         DevicePreference::Cuda(index) => Ok(open(Device::cuda(index), "cuda", "asked for")),
         #[cfg(not(feature = "flex"))]
-        DevicePreference::Cpu => Err(missing("cpu")),
+        DevicePreference::Cpu => Err(missing("cpu", "flex")),
         #[cfg(not(feature = "wgpu"))]
-        DevicePreference::Wgpu(_) => Err(missing("wgpu")),
+        DevicePreference::Wgpu(_) => Err(missing("wgpu", "wgpu")),
         #[cfg(not(feature = "metal"))]
-        DevicePreference::Metal => Err(missing("metal")),
+        DevicePreference::Metal => Err(missing("metal", "metal")),
         #[cfg(not(feature = "vulkan"))]
-        DevicePreference::Vulkan(_) => Err(missing("vulkan")),
+        DevicePreference::Vulkan(_) => Err(missing("vulkan", "vulkan")),
         #[cfg(not(feature = "cuda"))]
-        DevicePreference::Cuda(_) => Err(missing("cuda")),
+        DevicePreference::Cuda(_) => Err(missing("cuda", "cuda")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text to symbol ids.
 //!
-//! In: any English text. Out: [`TextTokens`] of a fingerprinted [`Vocab`]. [`normalize`] spells out numbers, money,
+//! In: any English text. Out: [`TextTokens`] of a fingerprinted [`Vocab`]. [`normalize()`] spells out numbers, money,
 //! times, ordinals and abbreviations; [`TextTokenizer`] maps the characters that are left.
 //! Invariant: the same text, normalizer version and vocabulary always give the same ids; nothing is dropped silently.
 

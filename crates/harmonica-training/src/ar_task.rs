@@ -111,12 +111,15 @@ pub(crate) fn prompt_policy(
     seed: u64,
     position: u64,
     max_frames: usize,
+    max_text_symbols: usize,
 ) -> Option<PromptPolicy> {
     (speaker == SpeakerConditioning::Prompt).then_some(PromptPolicy {
         seed,
         position,
         max_frames: max_frames / 2,
         transcript_share: 0.5,
+        max_total_frames: max_frames,
+        max_text_symbols,
     })
 }
 
@@ -161,7 +164,13 @@ impl Task for ArTask {
 
     fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
         let model = &self.config.model.ar;
-        let policy = prompt_policy(model.speaker, self.config.seed, position, model.max_frames);
+        let policy = prompt_policy(
+            model.speaker,
+            self.config.seed,
+            position,
+            model.max_frames,
+            model.max_text_symbols,
+        );
         TokenBatch::collect(&self.cache, utterances, policy.as_ref())
     }
 

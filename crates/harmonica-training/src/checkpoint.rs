@@ -68,12 +68,20 @@ impl Checkpoint {
         };
         json("state.json", serde_json::to_vec_pretty(state))?;
         json("contract.json", serde_json::to_vec_pretty(contract))?;
-        let toml = toml::to_string(config).unwrap_or_default();
+        let toml = toml::to_string(config).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         std::fs::write(beside.join("config.toml"), toml).map_err(failed)?;
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).map_err(failed)?;
+        let old = dir.with_extension("old");
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(failed)?;
         }
-        std::fs::rename(&beside, dir).map_err(failed)
+        if dir.exists() {
+            std::fs::rename(dir, &old).map_err(failed)?;
+        }
+        std::fs::rename(&beside, dir).map_err(failed)?;
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Reads the state of a checkpoint.

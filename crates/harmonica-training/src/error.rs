@@ -50,6 +50,14 @@ pub enum TrainingError {
         /// Updates skipped.
         skipped: u64,
     },
+    /// The thread that prepares batches ended early.
+    #[error(
+        "there is no batch for update {update}: the preparing thread ended; see its panic above, then go on with --resume"
+    )]
+    BatchesEnded {
+        /// Update that waited for it.
+        update: u64,
+    },
     /// The data has nothing for this purpose.
     #[error("the cache has no {split} utterance; preprocess a corpus with one")]
     EmptySplit {

@@ -26,8 +26,8 @@ struct SquareSum<'a> {
 impl ModuleVisitor for SquareSum<'_> {
     fn visit_float<const N: usize>(&mut self, param: &Param<Tensor<N>>) {
         if let Some(grad) = self.grads.get::<N>(param.id) {
-            // One read-back a tensor: free on the CPU.
-            self.sum += f64::from(grad.square().sum().into_scalar::<f32>());
+            // On the host, in one order: a parallel sum would make the norm depend on the threads.
+            self.sum += grad.into_data().iter::<f32>().map(|g| f64::from(g).powi(2)).sum::<f64>();
         }
     }
 }

@@ -102,7 +102,13 @@ impl Task for NarTask {
 
     fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
         let model = &self.config.model.nar;
-        let policy = prompt_policy(model.speaker, self.config.seed, position, model.max_frames);
+        let policy = prompt_policy(
+            model.speaker,
+            self.config.seed,
+            position,
+            model.max_frames,
+            model.max_text_symbols,
+        );
         TokenBatch::collect(&self.cache, utterances, policy.as_ref())
     }
 

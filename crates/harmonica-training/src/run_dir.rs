@@ -59,9 +59,11 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub fn describe(&self, config: &ExperimentConfig, manifest: &RunManifest) -> Result<(), TrainingError> {
-        let toml = toml::to_string(config).unwrap_or_default();
+        let failed =
+            |e: String| TrainingError::Write { path: self.root.clone(), source: std::io::Error::other(e) };
+        let toml = toml::to_string(config).map_err(|e| failed(e.to_string()))?;
         self.replace("config.toml", toml.as_bytes())?;
-        self.replace("run.json", &serde_json::to_vec_pretty(manifest).unwrap_or_default())
+        self.replace("run.json", &serde_json::to_vec_pretty(manifest).map_err(|e| failed(e.to_string()))?)
     }
 
     /// The manifest of the run that is here already, if there is one.
@@ -101,12 +103,10 @@ impl RunDir {
             MetricsLine::Validation(m) => m.update,
             MetricsLine::Event(e) => e.update,
         };
-        let kept: String = self
-            .metrics()
-            .iter()
-            .filter(|line| at(line) <= update)
-            .map(|line| serde_json::to_string(line).unwrap_or_default() + "\n")
-            .collect();
+        let text = std::fs::read_to_string(self.root.join("metrics.jsonl")).unwrap_or_default();
+        let is_kept = |line: &str| serde_json::from_str::<MetricsLine>(line).is_ok_and(|l| at(&l) <= update);
+        let kept: String =
+            text.lines().filter(|line| is_kept(line)).map(|line| format!("{line}\n")).collect();
         self.replace("metrics.jsonl", kept.as_bytes())
     }
 

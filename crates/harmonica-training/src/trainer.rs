@@ -57,23 +57,41 @@ impl<T: Task + 'static> Trainer<T> {
             best: None,
         };
         let known = run.manifest();
-        if let (Some(_), false) = (&known, resume) {
+        let last = run.checkpoints().last().copied();
+        if !resume && (known.is_some() || last.is_some()) {
             return Err(TrainingError::RunExists { path: run.root().to_owned() });
+        }
+        if last.is_some() && known.is_none() {
+            let reason = "run.json is missing or damaged".to_owned();
+            return Err(TrainingError::Checkpoint { path: run.root().to_owned(), reason });
         }
         let wanted = config.fingerprint();
         if let Some(found) = known.filter(|found| found.config != wanted) {
             let (found, wanted) = (found.config.to_string(), wanted.to_string());
             return Err(TrainingError::OtherConfig { path: run.root().to_owned(), found, wanted });
         }
-        if let Some(update) = run.checkpoints().last().copied() {
+        if let Some(update) = last {
             let dir = run.checkpoint(update);
             state = Checkpoint::state(&dir)?;
+            let refuse =
+                |reason: &str| TrainingError::Checkpoint { path: dir.clone(), reason: reason.to_owned() };
+            if state.format_version != FORMAT_VERSION || state.model != task.name() {
+                return Err(refuse("it is of another model or version"));
+            }
+            if Checkpoint::contract(&dir)? != *task.contract() {
+                return Err(refuse(
+                    "its contract differs: the codec, the vocabulary or the speakers have changed",
+                ));
+            }
             model = Checkpoint::weights(&dir, false)?.load_into(model)?;
             let average = Checkpoint::weights(&dir, true)?.load_into(model.valid())?;
             ema = Ema::restored(average, decay);
             optimizer = Checkpoint::optimizer(&dir, optimizer)?;
         }
         run.truncate_metrics(state.update)?;
+        if let Some(best) = &state.best {
+            run.write_best(best)?;
+        }
         let valid = valid_batches(&task, config)?;
         Ok(Self { task: Arc::new(task), config: config.clone(), run, model, ema, optimizer, state, valid })
     }
@@ -116,7 +134,8 @@ impl<T: Task + 'static> Trainer<T> {
             let mut accumulated = GradientsAccumulator::new();
             let (mut objective, mut cross_entropy) = (0.0, 0.0);
             for micro in 0..accumulation {
-                let Ok(batch) = batches.recv() else { break };
+                let batch =
+                    batches.recv().map_err(|_| TrainingError::BatchesEnded { update: self.state.update })?;
                 let report = task.loss(&self.model, &batch, self.state.update, micro)?;
                 objective += scalar(report.objective.clone()) / accumulation as f64;
                 cross_entropy += scalar(report.cross_entropy) / accumulation as f64;
@@ -152,11 +171,12 @@ impl<T: Task + 'static> Trainer<T> {
                 let updates_per_s = done / started.elapsed().as_secs_f64().max(1e-9);
                 self.log(learning_rate, Progress { update, max_updates, updates_per_s }, observer)?;
             }
+            let mut written = false;
             if due(training.validate_every_updates) {
-                self.validate(observer)?;
+                written = self.validate(observer)?;
             }
             let stop = observer.should_stop();
-            if due(training.checkpoint_every_updates) || stop {
+            if (due(training.checkpoint_every_updates) || stop) && !written {
                 self.checkpoint(observer)?;
             }
             if stop {
@@ -199,7 +219,8 @@ impl<T: Task + 'static> Trainer<T> {
         Ok(())
     }
 
-    fn validate(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
+    /// Judges the averaged weights; returns whether they were the best so far and a checkpoint was written.
+    fn validate(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<bool, TrainingError> {
         let codebooks = self.task.validate(self.ema.model(), &self.valid)?;
         let cross_entropy =
             codebooks.iter().map(|c| c.cross_entropy).sum::<f64>() / codebooks.len().max(1) as f64;
@@ -207,7 +228,9 @@ impl<T: Task + 'static> Trainer<T> {
         let metrics =
             ValidationMetrics { update: self.state.update, ema: true, cross_entropy, codebooks, verdict };
         self.run.append(&MetricsLine::Validation(metrics.clone()))?;
-        if self.state.best.as_ref().is_none_or(|best| cross_entropy < best.value) {
+        let is_best = cross_entropy.is_finite()
+            && self.state.best.as_ref().is_none_or(|best| cross_entropy < best.value);
+        if is_best {
             // The best moment is kept as a checkpoint of its own, so that `best.json` never points at nothing.
             let best = BestRecord {
                 format_version: FORMAT_VERSION,
@@ -221,7 +244,7 @@ impl<T: Task + 'static> Trainer<T> {
             self.run.write_best(&best)?;
         }
         observer.on_validation(&metrics, self.ema.model());
-        Ok(())
+        Ok(is_best)
     }
 
     fn checkpoint(&self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {

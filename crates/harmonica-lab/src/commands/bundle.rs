@@ -3,10 +3,10 @@
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
-use harmonica_config_schema::{ConfigLoader, ExperimentConfig};
+use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
 use harmonica_data::{Split, TokenCache};
 use harmonica_inference::{Bundle, BundleManifest, BundleParts};
-use harmonica_text::Vocab;
+use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use harmonica_training::Checkpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -55,8 +55,9 @@ pub(crate) fn collect(
     {
         use harmonica_codec::AudioCodec;
         ar_contract.check_codec(open.spec(), open.fingerprint())?;
+        ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
     }
-    let decode = match decode {
+    let decode: DecodeConfig = match decode {
         None => config.decode.clone(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
@@ -65,6 +66,11 @@ pub(crate) fn collect(
                 .map_err(|e| Failure::error(format!("`{}` holds no decode settings: {e}", path.display())))?
         }
     };
+    let problems = decode.problems();
+    if let Some(problem) = problems.first() {
+        let (key, value, allowed) = (&problem.key, &problem.value, &problem.allowed);
+        return Err(Failure::error(format!("{key} = {value} must be {allowed}")));
+    }
     // The words of the corpus, where its cache is still there; a bundle without them does not warn.
     let known_words = TokenCache::open(Path::new(&config.data.cache_dir), None).ok().and_then(|cache| {
         let words: BTreeSet<String> = cache

@@ -34,7 +34,7 @@ pub(crate) enum CodecCommand {
         #[arg(long, value_name = "DIR")]
         codec: PathBuf,
     },
-    /// Encode a recording to safetensors (`codes`, int32 [Q, T])
+    /// Encode a recording to safetensors (`codes`, int32 `[Q, T]`)
     #[command(
         after_help = "Example: harmonica-lab codec encode --codec runs/demo/codec in.wav out.safetensors"
     )]

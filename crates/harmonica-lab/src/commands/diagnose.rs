@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: harmonica-lab diagnose window.safetensors --json")]
 pub(crate) struct DiagnoseArguments {
-    /// Safetensors with `logits` [N, V] or [N, Q, V], `targets` [N] or [N, Q], optional `mask` of the targets' shape
+    /// Safetensors with `logits [N, V]` or `[N, Q, V]`, `targets [N]` or `[N, Q]`, optional `mask` of the targets' shape
     file: PathBuf,
 }
 

@@ -26,21 +26,21 @@ pub(crate) struct PreprocessArguments {
 
 pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Failure> {
     let config = arguments.config.load()?;
-    let codec = open_codec(&config.codec.dir)?;
+    let codec = open_codec(&config, out)?;
     let cache_dir = Path::new(&config.data.cache_dir);
-    if cache_dir.join("fingerprint.json").exists()
-        && let Ok(cache) = open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)
-    {
-        let words = format!(
-            "the cache at {} is up to date: {} utterances",
-            cache_dir.display(),
-            cache.utterances().len()
-        );
-        out.result(
-            &serde_json::json!({ "utterances": cache.utterances().len(), "up_to_date": true }),
-            &words,
-        );
-        return Ok(());
+    if cache_dir.join("fingerprint.json").exists() {
+        match open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch) {
+            Ok(cache) => {
+                let n = cache.utterances().len();
+                let words = format!(
+                    "the cache at {} is up to date: {n} utterances; its quality report was left as it is",
+                    cache_dir.display()
+                );
+                out.result(&serde_json::json!({ "utterances": n, "up_to_date": true }), &words);
+                return Ok(());
+            }
+            Err(failure) => out.note(&format!("rebuilding: {}", failure.message)),
+        }
     }
     let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
     let tokenizer = TextTokenizer::new(Vocab::english());

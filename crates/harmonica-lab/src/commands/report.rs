@@ -57,7 +57,8 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
             serde_json::from_slice(&bytes)
                 .map_err(|e| Failure::error(format!("`{}` is damaged: {e}", eval_path.display())))?,
         ),
-        Err(_) => None,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Failure::error(format!("cannot read `{}`: {e}", eval_path.display()))),
     };
     if runs.is_empty() && evaluation.is_none() {
         return Err(Failure::error(format!(

@@ -43,8 +43,7 @@ pub(crate) struct TrainArguments {
     /// Overrides training.{ar,nar}.max_updates
     #[arg(long, value_name = "N")]
     max_updates: Option<u64>,
-    /// auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", help = "auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]")]
     device: DevicePreference,
     /// Take the cache as it is, whatever it was made from
     #[arg(long)]
@@ -61,7 +60,7 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
     let device = open_device(arguments.device)?;
     tracing::info!("device {} ({})", device.name, device.reason);
     let autodiff = device.device.clone().autodiff();
-    let codec = open_codec(&config.codec.dir)?;
+    let codec = open_codec(&config, out)?;
     let cache = Arc::new(open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)?);
     let run = RunDir::new(&arguments.run_dir)?;
     let is_ar = arguments.model == ModelKind::Ar;

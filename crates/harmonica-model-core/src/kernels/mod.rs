@@ -1,6 +1,6 @@
 //! Fused operations of the transformer: one pass over memory each, with hand-written backward passes on the CPU backend.
 //!
-//! In and out: burn tensors on any device. On the CPU backend in f32 the kernels of [`cpu`] run; anywhere else the same
+//! In and out: burn tensors on any device. On the CPU backend in f32 the kernels of `cpu` run; anywhere else the same
 //! mathematics is composed of burn's own operations, which the tests hold against each other.
 //! Invariant: rows of a batch never mix, so an item's values do not depend on its batch mates.
 
@@ -11,6 +11,7 @@ mod cpu;
 mod flex;
 #[cfg(all(feature = "flex", feature = "autodiff"))]
 mod grad;
+#[cfg(feature = "flex")]
 mod matrix;
 
 use burn::tensor::{Int, Tensor};
