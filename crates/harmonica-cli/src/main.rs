@@ -23,7 +23,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Say text to WAV files
-    Synthesize(synthesize::SynthesizeArguments),
+    Synthesize(Box<synthesize::SynthesizeArguments>),
     /// Say what a bundle is and can do
     #[command(after_help = "Example: harmonica inspect assets/demo-bundle --json")]
     Inspect {

@@ -177,5 +177,6 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64)
     composed::cross_entropy(logits, targets, smoothing)
 }
 
-#[cfg(all(test, feature = "flex", feature = "autodiff"))]
+#[cfg(test)]
+#[cfg(all(feature = "flex", feature = "autodiff"))]
 mod tests;
