@@ -51,14 +51,7 @@ impl MelRvq {
         }
         let mut bytes = serde_json::to_vec(&config).unwrap_or_default();
         bytes.extend(all().flat_map(|v| v.to_le_bytes()));
-        let stft = Stft::new(config.fft_samples, config.window_samples, config.step_samples);
-        let filters = MelFilterbank::new(
-            config.n_mels,
-            stft.n_bins(),
-            config.sample_rate_hz,
-            config.mel_low_hz,
-            config.mel_high_hz,
-        );
+        let (stft, filters) = front_end(&config);
         Ok(Self {
             spec: config.spec(),
             fingerprint: Fingerprint::of_bytes(&bytes),
@@ -88,14 +81,7 @@ impl MelRvq {
         speech: impl IntoIterator<Item = &'a Waveform>,
         mut progress: impl FnMut(usize, f64),
     ) -> Result<Self, CodecError> {
-        let stft = Stft::new(config.fft_samples, config.window_samples, config.step_samples);
-        let filters = MelFilterbank::new(
-            config.n_mels,
-            stft.n_bins(),
-            config.sample_rate_hz,
-            config.mel_low_hz,
-            config.mel_high_hz,
-        );
+        let (stft, filters) = front_end(config);
         let stacked = config.stack * config.n_mels;
         let mut rows = Vec::new();
         for waveform in speech {
@@ -136,6 +122,14 @@ impl MelRvq {
     pub fn mel(&self, waveform: &Waveform) -> Result<harmonica_audio::MelSpectrum, CodecError> {
         Ok(mel_spectrogram(&resample(waveform, self.config.sample_rate_hz)?, &self.stft, &self.filters))
     }
+}
+
+/// The transform and the filters that turn samples into mel frames.
+fn front_end(config: &MelRvqConfig) -> (Stft, MelFilterbank) {
+    let stft = Stft::new(config.fft_samples, config.window_samples, config.step_samples);
+    let (low_hz, high_hz) = (config.mel_low_hz, config.mel_high_hz);
+    let filters = MelFilterbank::new(config.n_mels, stft.n_bins(), config.sample_rate_hz, low_hz, high_hz);
+    (stft, filters)
 }
 
 /// Stacked log-mel frames `[T, stack * n_mels]`; the last one is filled up with its own last mel frame.

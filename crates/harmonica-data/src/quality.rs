@@ -118,7 +118,8 @@ impl QualityReport {
             let path = dir.join(name);
             std::fs::write(&path, content).map_err(|source| DataError::Write { path, source })
         };
-        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|e| DataError::Write { path: dir.join("quality.json"), source: e.into() })?;
         write("quality.json", json)?;
         let mut csv =
             "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n"

@@ -58,6 +58,23 @@ pub(crate) fn ints(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tens
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
+/// Padded texts as states `[B, S, D]`: symbols, positions and, where there is one, the speaker.
+pub(crate) fn embed_text(
+    symbols: Tensor<2>,
+    positions: Tensor<2>,
+    text: &[Vec<i32>],
+    speaker: Option<&Tensor<3>>,
+) -> Embedded {
+    let padded = pad(text, 0);
+    let n = padded.width;
+    let ids = ints(padded.values, [text.len(), n], &symbols.device());
+    let mut states = look_up(symbols, ids) + positions.narrow(0, 0, n).unsqueeze::<3>();
+    if let Some(speaker) = speaker {
+        states = states + speaker.clone();
+    }
+    Embedded { states, lengths: padded.lengths, n }
+}
+
 impl ArModel {
     /// A model with fresh weights: a pure function of the configuration and the seed.
     pub fn new(
@@ -142,15 +159,7 @@ impl ArModel {
     }
 
     fn embed_text(&self, text: &[Vec<i32>], speaker: Option<&Tensor<3>>) -> Embedded {
-        let padded = pad(text, 0);
-        let n = padded.width;
-        let ids = ints(padded.values, [text.len(), n], &self.device());
-        let positions = self.text_positions.val().narrow(0, 0, n).unsqueeze::<3>();
-        let mut states = look_up(self.text_embedding.val(), ids) + positions;
-        if let Some(speaker) = speaker {
-            states = states + speaker.clone();
-        }
-        Embedded { states, lengths: padded.lengths, n }
+        embed_text(self.text_embedding.val(), self.text_positions.val(), text, speaker)
     }
 
     fn check(&self, text: usize, frames: usize) -> Result<(), ModelError> {

@@ -3,7 +3,7 @@
 //! Stage k sees codebooks below k of every target frame, all codebooks of the speaker's prompt as an in-context prefix, and
 //! the text; norms are modulated by the stage (AdaLN). Invariant: no stage sees its own codebook or one above it.
 
-use crate::ar::{Embedded, ints};
+use crate::ar::{Embedded, embed_text, ints};
 use crate::geometry::{CodeEmbedding, CodeHead, CodecGeometry, look_up};
 use crate::input::pad;
 use crate::kernels::{AttentionMask, RotaryTable, gelu};
@@ -267,15 +267,7 @@ impl NarModel {
     }
 
     fn embed_text(&self, text: &[Vec<i32>], speaker: Option<&Tensor<3>>) -> Embedded {
-        let padded = pad(text, 0);
-        let n = padded.width;
-        let ids = ints(padded.values, [text.len(), n], &self.device());
-        let positions = self.text_positions.val().narrow(0, 0, n).unsqueeze::<3>();
-        let mut states = look_up(self.text_embedding.val(), ids) + positions;
-        if let Some(speaker) = speaker {
-            states = states + speaker.clone();
-        }
-        Embedded { states, lengths: padded.lengths, n }
+        embed_text(self.text_embedding.val(), self.text_positions.val(), text, speaker)
     }
 
     /// Sum of the embeddings of the first `n_codebooks` (at least one) codebooks `[B, T, D]`, with positions.

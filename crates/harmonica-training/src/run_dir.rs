@@ -77,7 +77,8 @@ impl RunDir {
     /// A path that cannot be written to.
     pub fn append(&self, line: &MetricsLine) -> Result<(), TrainingError> {
         let path = self.root.join("metrics.jsonl");
-        let mut json = serde_json::to_string(line).unwrap_or_default();
+        let mut json = serde_json::to_string(line)
+            .map_err(|e| TrainingError::Write { path: path.clone(), source: e.into() })?;
         json.push('\n');
         std::fs::OpenOptions::new()
             .create(true)
@@ -115,6 +116,8 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub(crate) fn write_best(&self, best: &BestRecord) -> Result<(), TrainingError> {
-        self.replace("best.json", &serde_json::to_vec_pretty(best).unwrap_or_default())
+        let json = serde_json::to_vec_pretty(best)
+            .map_err(|e| TrainingError::Write { path: self.root.join("best.json"), source: e.into() })?;
+        self.replace("best.json", &json)
     }
 }
