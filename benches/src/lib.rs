@@ -22,7 +22,7 @@ pub fn signal(seconds: f64) -> Waveform {
 /// A codec of the demo's shape, fitted on a minute of the signal.
 pub fn codec() -> MelRvq {
     let config = MelRvqConfig { codebook_size: 256, kmeans_iterations: 2, ..MelRvqConfig::default() };
-    MelRvq::fit(&config, &[signal(60.0)], |_, _| ()).expect("a minute of audio is enough for 256 entries")
+    MelRvq::fit(&config, [signal(60.0)], |_, _| ()).expect("a minute of audio is enough for 256 entries")
 }
 
 /// The demo's tokens: 4 codebooks of 1024.

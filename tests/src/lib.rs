@@ -106,7 +106,7 @@ impl Fixture {
         let manifest =
             Manifest::read(&dir.join("corpus"), config.data.layout).expect("the fixture's manifest");
         let voices: Vec<Waveform> = (0..12).map(|i| speech("abcdefabcdef", i % 3)).collect();
-        let codec = MelRvq::fit(&config.codec.mel_rvq, &voices, |_, _| ()).expect("the fixture's codec");
+        let codec = MelRvq::fit(&config.codec.mel_rvq, voices, |_, _| ()).expect("the fixture's codec");
         harmonica_codec::save(&codec, &dir.join("codec")).expect("a temporary directory is writable");
         let tokenizer = TextTokenizer::new(Vocab::english());
         let done = preprocess(&manifest, &config, &codec, &tokenizer, |_| ()).expect("the fixture's cache");

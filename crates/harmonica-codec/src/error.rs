@@ -34,6 +34,11 @@ pub enum CodecError {
         /// Frames found.
         found: usize,
     },
+    /// The audio holds values that are not finite, so no map can be fitted on it.
+    #[error(
+        "fitting met samples that are not finite numbers; find the recordings with `harmonica-lab data check`"
+    )]
+    NotNumbers,
     /// Tokens do not belong to this codec.
     #[error("these tokens do not fit the codec: {reason}; encode the audio with this codec")]
     Tokens {

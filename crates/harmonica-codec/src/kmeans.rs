@@ -106,19 +106,21 @@ fn fit_codebook(rows: &[f32], width: usize, size: usize, iterations: usize) -> V
     centroids
 }
 
-/// `n_codebooks` codebooks, each fitted on what the ones before it left over.
+/// `n_codebooks` codebooks, each passed through `store` and fitted on what the ones before it left over. `rows` end as what
+/// all of them leave over.
 pub(crate) fn fit_residual(
-    mut rows: Vec<f32>,
+    rows: &mut [f32],
     width: usize,
     n_codebooks: usize,
     size: usize,
     iterations: usize,
+    store: impl Fn(Vec<f32>) -> Vec<f32>,
     mut progress: impl FnMut(usize, f64),
 ) -> Vec<Vec<f32>> {
     (0..n_codebooks)
         .map(|k| {
-            let codebook = fit_codebook(&rows, width, size, iterations);
-            subtract(&mut rows, &codebook, width);
+            let codebook = store(fit_codebook(rows, width, size, iterations));
+            subtract(rows, &codebook, width);
             let left =
                 rows.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / (rows.len() / width) as f64;
             progress(k + 1, left);

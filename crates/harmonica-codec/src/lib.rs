@@ -7,6 +7,7 @@
 mod audio_codec;
 mod error;
 mod kmeans;
+mod linear_maps;
 mod mel_inverse;
 mod mel_rvq;
 mod phase;

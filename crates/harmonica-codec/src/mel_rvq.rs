@@ -1,25 +1,28 @@
-//! The embedded codec: log-mel frames, stacked, PCA, greedy residual k-means; phases by Griffin-Lim.
+//! The embedded codec: log-mel frames, stacked, liftered PCA, greedy residual k-means; phases by Griffin-Lim.
 //!
 //! In: speech to fit on, then waveforms. Out: tokens and waveforms. Not a neural codec and not meant to rival one: it
 //! needs no download, fits in seconds and is intelligible.
 //! Invariant: fit, encode and decode are deterministic for any number of threads.
 
 use crate::audio_codec::{AudioCodec, DecodeStream};
-use crate::kmeans::{fit_residual, matmul_transposed, subtract};
+use crate::kmeans::{fit_residual, subtract};
+use crate::linear_maps::{CONTEXT, analyse, fit_analysis, fit_synthesis, in_context, mean_frame, synthesise};
 use crate::mel_inverse::MelInverse;
 use crate::phase::PhaseStream;
 use crate::{CodecError, CodecTokens};
+use half::f16;
 use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint, MelRvqConfig};
-use nalgebra::{DMatrix, SymmetricEigen};
 
 /// Weights of a fitted codec.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MelRvqWeights {
     /// Mean stacked frame `[stack * n_mels]`.
     pub(crate) mean: Vec<f32>,
-    /// Principal components `[D, stack * n_mels]`, orthonormal rows.
-    pub(crate) components: Vec<f32>,
+    /// Centred stacked frames to latents, `[D, stack * n_mels]`.
+    pub(crate) analysis: Vec<f32>,
+    /// Latents in context to centred stacked frames, `[CONTEXT * D, stack * n_mels]`.
+    pub(crate) synthesis: Vec<f32>,
     /// Codebooks, each `[codebook_size, D]`.
     pub(crate) codebooks: Vec<Vec<f32>>,
 }
@@ -41,10 +44,12 @@ impl MelRvq {
         let stacked = config.stack * config.n_mels;
         let width = config.n_components;
         let fits = weights.mean.len() == stacked
-            && weights.components.len() == width * stacked
+            && weights.analysis.len() == width * stacked
+            && weights.synthesis.len() == CONTEXT * width * stacked
             && weights.codebooks.len() == config.n_codebooks
             && weights.codebooks.iter().all(|c| c.len() == config.codebook_size * width);
-        let all = || weights.mean.iter().chain(&weights.components).chain(weights.codebooks.iter().flatten());
+        let maps = || weights.mean.iter().chain(&weights.analysis).chain(&weights.synthesis);
+        let all = || maps().chain(weights.codebooks.iter().flatten());
         if !fits || !all().all(|v| v.is_finite()) {
             let reason = "the weights do not fit the codec's settings".to_owned();
             return Err(CodecError::Tokens { reason });
@@ -72,47 +77,47 @@ impl MelRvq {
         &self.weights
     }
 
-    /// Fits the codec on speech. `progress` hears of every codebook done.
+    /// Fits the codec on speech, taking waveforms until there are `max_fit_frames` codec frames; so they should come in an
+    /// order that spreads over the corpus. `progress` hears of every codebook done, with the mean squared error that is
+    /// left.
     ///
     /// # Errors
-    /// Fewer codec frames than twice the codebook size, or a rate that cannot be converted.
-    pub fn fit<'a>(
+    /// Fewer codec frames than twice the codebook size, a rate that cannot be converted, samples that are not numbers.
+    pub fn fit(
         config: &MelRvqConfig,
-        speech: impl IntoIterator<Item = &'a Waveform>,
+        speech: impl IntoIterator<Item = Waveform>,
         mut progress: impl FnMut(usize, f64),
     ) -> Result<Self, CodecError> {
         let (stft, filters) = front_end(config);
         let stacked = config.stack * config.n_mels;
-        let mut rows = Vec::new();
+        let (mut rows, mut lengths) = (Vec::new(), Vec::new());
         for waveform in speech {
-            rows.extend(stacked_frames(waveform, config, &stft, &filters)?);
+            let frames = stacked_frames(&waveform, config, &stft, &filters)?;
+            lengths.push(frames.len() / stacked);
+            rows.extend(frames);
+            if rows.len() / stacked >= config.max_fit_frames {
+                break;
+            }
         }
+        lengths.retain(|length| *length > 0);
         let found = rows.len() / stacked;
         let needed = 2 * config.codebook_size.max(config.n_components);
         if found < needed {
             return Err(CodecError::TooLittleAudio { needed, found });
         }
-        if found > config.max_fit_frames {
-            // Thin evenly: every frame index is kept that crosses a multiple of the ratio.
-            let kept = config.max_fit_frames;
-            rows = (0..kept)
-                .flat_map(|i| {
-                    let at = (i as u64 * found as u64 / kept as u64) as usize;
-                    rows[at * stacked..][..stacked].to_vec()
-                })
-                .collect();
-        }
-        let (mean, components) = principal_components(&rows, stacked, config.n_components);
-        let latents = project(&rows, &mean, &components, config.n_components);
-        let codebooks = fit_residual(
-            latents,
-            config.n_components,
-            config.n_codebooks,
-            config.codebook_size,
-            config.kmeans_iterations,
-            &mut progress,
-        );
-        Self::from_weights(config.clone(), MelRvqWeights { mean, components, codebooks })
+        let width = config.n_components;
+        let mean = halved(mean_frame(&rows, stacked));
+        let analysis = halved(fit_analysis(&rows, &mean, config.n_mels, config.fine_weight, width));
+        let latents = analyse(&rows, &mean, &analysis, width);
+        let (n, size, iterations) = (config.n_codebooks, config.codebook_size, config.kmeans_iterations);
+        let mut left_over = latents.clone();
+        let codebooks = fit_residual(&mut left_over, width, n, size, iterations, halved, &mut progress);
+        let quantized: Vec<f32> = latents.iter().zip(&left_over).map(|(all, left)| all - left).collect();
+        let synthesis = fit_synthesis(&quantized, &rows, &mean, &lengths, width)?;
+        Self::from_weights(
+            config.clone(),
+            MelRvqWeights { mean, analysis, synthesis: halved(synthesis), codebooks },
+        )
     }
 
     /// Log-mel spectrum of a waveform in this codec's own frames; the measure of its distortion.
@@ -149,57 +154,6 @@ fn stacked_frames(
     Ok(mel.values)
 }
 
-/// Mean and leading eigenvectors of the covariance, each with its largest component positive.
-fn principal_components(rows: &[f32], stacked: usize, n_components: usize) -> (Vec<f32>, Vec<f32>) {
-    let n = rows.len() / stacked;
-    let mut mean = vec![0.0_f64; stacked];
-    for row in rows.chunks_exact(stacked) {
-        mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v));
-    }
-    mean.iter_mut().for_each(|m| *m /= n as f64);
-    let mut covariance = DMatrix::<f64>::zeros(stacked, stacked);
-    let block_rows = 4096;
-    let mut product = vec![0.0_f32; stacked * stacked];
-    for block in rows.chunks(block_rows * stacked) {
-        let n_block = block.len() / stacked;
-        // Columns of the block as rows, centred, so that the product is a Gram matrix.
-        let mut columns = vec![0.0_f32; block.len()];
-        for (r, row) in block.chunks_exact(stacked).enumerate() {
-            for (c, value) in row.iter().enumerate() {
-                columns[c * n_block + r] = value - mean[c] as f32;
-            }
-        }
-        matmul_transposed(stacked, stacked, n_block, &columns, &columns, &mut product);
-        covariance.iter_mut().zip(&product).for_each(|(c, p)| *c += f64::from(*p));
-    }
-    covariance /= n as f64;
-    let eigen = SymmetricEigen::new(covariance);
-    let mut order: Vec<usize> = (0..stacked).collect();
-    order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
-    let components = order
-        .into_iter()
-        .take(n_components)
-        .flat_map(|i| {
-            let vector = eigen.eigenvectors.column(i);
-            let sign = vector[vector.iamax()].signum();
-            vector.iter().map(|v| (v * sign) as f32).collect::<Vec<_>>()
-        })
-        .collect();
-    (mean.into_iter().map(|m| m as f32).collect(), components)
-}
-
-fn project(rows: &[f32], mean: &[f32], components: &[f32], width: usize) -> Vec<f32> {
-    let stacked = mean.len();
-    let n = rows.len() / stacked;
-    let mut latents = vec![0.0; n * width];
-    for (rows, latents) in rows.chunks(2048 * stacked).zip(latents.chunks_mut(2048 * width)) {
-        let centred: Vec<f32> =
-            rows.chunks_exact(stacked).flat_map(|row| row.iter().zip(mean).map(|(v, m)| v - m)).collect();
-        matmul_transposed(rows.len() / stacked, width, stacked, &centred, components, latents);
-    }
-    latents
-}
-
 impl AudioCodec for MelRvq {
     fn spec(&self) -> &CodecSpec {
         &self.spec
@@ -224,7 +178,7 @@ impl AudioCodec for MelRvq {
             return Err(CodecError::Tokens { reason: "the waveform has no samples".into() });
         }
         let width = self.config.n_components;
-        let mut latents = project(&frames, &self.weights.mean, &self.weights.components, width);
+        let mut latents = analyse(&frames, &self.weights.mean, &self.weights.analysis, width);
         let codes: Vec<u16> = self
             .weights
             .codebooks
@@ -238,6 +192,7 @@ impl AudioCodec for MelRvq {
         Box::new(MelRvqStream {
             codec: self,
             phase: PhaseStream::new(self.stft.clone(), self.config.phase_iterations),
+            recent: Vec::new(),
         })
     }
 }
@@ -245,27 +200,49 @@ impl AudioCodec for MelRvq {
 struct MelRvqStream<'a> {
     codec: &'a MelRvq,
     phase: PhaseStream,
+    /// The last two latents at most: the newest waits for the one after it.
+    recent: Vec<f32>,
+}
+
+impl MelRvqStream<'_> {
+    /// Samples that are certain once the stacked frame of a latent in context is known.
+    fn frame(&mut self, recent: &[f32], frame: usize) -> Vec<f32> {
+        let MelRvqWeights { mean, synthesis, .. } = &self.codec.weights;
+        let stacked = synthesise(in_context(recent, self.codec.latent_width(), frame), mean, synthesis);
+        let mels = stacked.chunks_exact(self.codec.config.n_mels);
+        mels.flat_map(|mel| self.phase.push(self.codec.inverse.magnitudes(mel))).map(limit).collect()
+    }
 }
 
 impl DecodeStream for MelRvqStream<'_> {
     fn push(&mut self, latents: &[f32]) -> Vec<f32> {
-        let MelRvqWeights { mean, components, .. } = &self.codec.weights;
+        let width = self.codec.latent_width();
         let mut samples = Vec::new();
-        for latent in latents.chunks_exact(self.codec.latent_width()) {
-            let mut stacked = mean.clone();
-            for (value, component) in latent.iter().zip(components.chunks_exact(mean.len())) {
-                stacked.iter_mut().zip(component).for_each(|(s, c)| *s += value * c);
+        for latent in latents.chunks_exact(width) {
+            let mut recent = std::mem::take(&mut self.recent);
+            let waiting = recent.len() / width;
+            recent.extend_from_slice(latent);
+            if waiting > 0 {
+                samples.extend(self.frame(&recent, waiting - 1));
             }
-            for mel in stacked.chunks_exact(self.codec.config.n_mels) {
-                samples.extend(self.phase.push(self.codec.inverse.magnitudes(mel)).into_iter().map(limit));
-            }
+            recent.drain(..recent.len().saturating_sub(2 * width));
+            self.recent = recent;
         }
         samples
     }
 
     fn finish(&mut self) -> Vec<f32> {
-        self.phase.finish().into_iter().map(limit).collect()
+        let recent = std::mem::take(&mut self.recent);
+        let waiting = recent.len() / self.codec.latent_width();
+        let mut samples = if waiting > 0 { self.frame(&recent, waiting - 1) } else { Vec::new() };
+        samples.extend(self.phase.finish().into_iter().map(limit));
+        samples
     }
+}
+
+/// Values that f16 holds exactly, so that the codec's files are small and say what was fitted.
+fn halved(values: Vec<f32>) -> Vec<f32> {
+    values.into_iter().map(|v| f16::from_f32(v).to_f32()).collect()
 }
 
 /// Bends peaks below full scale, sample by sample: phases that were guessed add up higher than the true ones.
@@ -306,7 +283,7 @@ mod tests {
 
     fn fitted() -> MelRvq {
         let corpus: Vec<_> = (0..6).map(speech).collect();
-        MelRvq::fit(&small(), &corpus, |_, _| ()).unwrap()
+        MelRvq::fit(&small(), corpus, |_, _| ()).unwrap()
     }
 
     #[test]
@@ -347,7 +324,7 @@ mod tests {
 
     #[test]
     fn too_little_audio_is_refused_with_figures() {
-        let error = MelRvq::fit(&MelRvqConfig::default(), &[speech(0)], |_, _| ()).unwrap_err().to_string();
+        let error = MelRvq::fit(&MelRvqConfig::default(), [speech(0)], |_, _| ()).unwrap_err().to_string();
         assert!(error.contains("2048") && error.contains("50"), "{error}");
     }
 }

@@ -1,7 +1,9 @@
 //! A codec as a directory: `codec.json` (kind, settings, fingerprint) and `codec.safetensors` (weights).
 
+use crate::linear_maps::CONTEXT;
 use crate::mel_rvq::MelRvqWeights;
 use crate::{AudioCodec, CodecError, CodecTokens, MelRvq};
+use half::f16;
 use harmonica_config_schema::{CodecKind, CodecSpec, Fingerprint, MelRvqConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const DESCRIPTION: &str = "codec.json";
+/// 2: weights in f16, synthesis in context.
+const FORMAT_VERSION: u32 = 2;
 const WEIGHTS: &str = "codec.safetensors";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,10 +34,13 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
     let config = codec.config();
     let stacked = config.stack * config.n_mels;
     let weights = codec.weights();
-    let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    // A fit rounds to f16, so nothing is lost here.
+    let bytes =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect() };
     let tensors = [
         ("mean", vec![stacked], bytes(&weights.mean)),
-        ("components", vec![config.n_components, stacked], bytes(&weights.components)),
+        ("analysis", vec![config.n_components, stacked], bytes(&weights.analysis)),
+        ("synthesis", vec![CONTEXT * config.n_components, stacked], bytes(&weights.synthesis)),
         (
             "codebooks",
             vec![config.n_codebooks, config.codebook_size, config.n_components],
@@ -44,13 +51,13 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
     let path = dir.join(WEIGHTS);
     let serialized = tensors
         .iter()
-        .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
+        .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F16, shape.clone(), data)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .and_then(|views| safetensors::serialize(views, None))
         .map_err(|e| write_error(&path, invalid(e)))?;
     std::fs::write(&path, serialized).map_err(|e| write_error(&path, e))?;
     let description = Description {
-        format_version: 1,
+        format_version: FORMAT_VERSION,
         kind: CodecKind::MelRvq,
         fingerprint: codec.fingerprint().clone(),
         mel_rvq: config.clone(),
@@ -69,24 +76,29 @@ pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
     let read = |file: &str| std::fs::read(dir.join(file)).map_err(|e| refuse(file, e.to_string()));
     let description: Description =
         serde_json::from_slice(&read(DESCRIPTION)?).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
-    if description.format_version != 1 {
-        let reason = format!("format version {} is not 1", description.format_version);
+    if description.format_version != FORMAT_VERSION {
+        let reason = format!("format version {} is not {FORMAT_VERSION}", description.format_version);
         return Err(refuse(DESCRIPTION, reason));
     }
     let bytes = read(WEIGHTS)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
     let values = |name: &str| -> Result<Vec<f32>, CodecError> {
         let tensor = tensors.tensor(name).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(refuse(WEIGHTS, format!("tensor `{name}` is not f32")));
+        if tensor.dtype() != Dtype::F16 {
+            return Err(refuse(WEIGHTS, format!("tensor `{name}` is not f16")));
         }
-        let (words, _) = tensor.data().as_chunks::<4>();
-        Ok(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
+        let (words, _) = tensor.data().as_chunks::<2>();
+        Ok(words.iter().map(|w| f16::from_le_bytes(*w).to_f32()).collect())
     };
     let config = description.mel_rvq;
     let entry = config.codebook_size * config.n_components;
     let codebooks = values("codebooks")?.chunks(entry.max(1)).map(<[f32]>::to_vec).collect();
-    let weights = MelRvqWeights { mean: values("mean")?, components: values("components")?, codebooks };
+    let weights = MelRvqWeights {
+        mean: values("mean")?,
+        analysis: values("analysis")?,
+        synthesis: values("synthesis")?,
+        codebooks,
+    };
     let codec = MelRvq::from_weights(config, weights).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
     if *codec.fingerprint() != description.fingerprint {
         let reason = format!("its fingerprint is {}, not {}", codec.fingerprint(), description.fingerprint);

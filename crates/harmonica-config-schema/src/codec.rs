@@ -78,15 +78,18 @@ pub struct MelRvqConfig {
     pub mel_low_hz: f64,
     /// Highest mel edge, in Hz. Default 7600.
     pub mel_high_hz: f64,
+    /// What ripples along frequency finer than a quarter of the bands (the harmonics of a voice) count when codes are chosen,
+    /// where the spectral envelope counts 1; above 0 to 1. Default 0.25.
+    pub fine_weight: f64,
     /// Principal components kept of a stacked frame. Default 96.
     pub n_components: usize,
-    /// Codebooks a frame. Default 4.
+    /// Codebooks a frame. Default 6.
     pub n_codebooks: usize,
     /// Entries a codebook. Default 1024.
     pub codebook_size: usize,
     /// Lloyd iterations a codebook. Default 12.
     pub kmeans_iterations: usize,
-    /// Frames used for the fit at most; more are thinned evenly. Default 120000.
+    /// Frames used for the fit at most, of utterances that are spread over the corpus. Default 120000.
     pub max_fit_frames: usize,
     /// Phase reconstruction iterations of the decoder. Default 32.
     pub phase_iterations: usize,
@@ -103,8 +106,9 @@ impl Default for MelRvqConfig {
             n_mels: 80,
             mel_low_hz: 40.0,
             mel_high_hz: 7600.0,
+            fine_weight: 0.25,
             n_components: 96,
-            n_codebooks: 4,
+            n_codebooks: 6,
             codebook_size: 1024,
             kmeans_iterations: 12,
             max_fit_frames: 120_000,
@@ -155,6 +159,12 @@ impl MelRvqConfig {
             key("mel_high_hz"),
             self.mel_high_hz,
             "above mel_low_hz and at most half the sample rate",
+        );
+        checks.require(
+            self.fine_weight > 0.0 && self.fine_weight <= 1.0,
+            key("fine_weight"),
+            self.fine_weight,
+            "above 0 and at most 1",
         );
         checks.range(key("n_components"), self.n_components, 4, self.n_mels * self.stack, "components");
         checks.range(key("n_codebooks"), self.n_codebooks, 1, 32, "codebooks");

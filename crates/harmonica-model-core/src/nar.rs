@@ -98,6 +98,8 @@ impl NarModel {
         let geometry = geometry.filter(|_| config.codec_geometry);
         let cross = config.conditioning == Conditioning::Cross;
         let n_stages = codec.n_codebooks.max(2) - 1;
+        // The last codebook is read in a prompt only.
+        let n_read = if config.speaker == SpeakerConditioning::Prompt { codec.n_codebooks } else { n_stages };
         let deviation = 1.0 / (width as f64).sqrt();
         let embedding =
             |q: usize| CodeEmbedding::new(&make, &format!("code_embeddings.{q}"), q, rows, width, geometry);
@@ -107,7 +109,7 @@ impl NarModel {
             text_embedding: make.normal("text_embedding", [vocab_size, width], deviation),
             text_positions: make.normal("text_positions", [config.max_text_symbols, width], deviation * 0.3),
             frame_positions: make.normal("frame_positions", [config.max_frames + 1, width], deviation * 0.3),
-            code_embeddings: (0..codec.n_codebooks).map(embedding).collect(),
+            code_embeddings: (0..n_read).map(embedding).collect(),
             speaker_embedding: (config.speaker == SpeakerConditioning::Embedding)
                 .then(|| make.normal("speaker_embedding", [n_speakers, width], deviation)),
             speaker_encoder: (config.speaker == SpeakerConditioning::Prompt)

@@ -76,16 +76,17 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             let rows: Vec<_> =
                 manifest.utterances.iter().filter(|u| matches!(u.split, None | Some(Split::Train))).collect();
             let mut meter = Meter::new(rows.len(), "read");
-            let mut speech: Vec<Waveform> = Vec::with_capacity(rows.len());
-            for (i, row) in rows.iter().enumerate() {
+            // The fit stops asking when it has enough: a large corpus is never read as a whole.
+            let speech = spread(rows.len()).enumerate().filter_map(|(done, at)| {
+                meter.at(done + 1);
+                let heard = load(&manifest.root.join(&rows[at].audio));
                 // Damaged recordings are the quality report's business.
-                match load(&manifest.root.join(&row.audio)) {
-                    Ok(waveform) => speech.push(condition(waveform, &config.data.audio)?),
-                    Err(error) => out.note(&format!("warning: {error}")),
-                }
-                meter.at(i + 1);
-            }
-            let codec = MelRvq::fit(&config.codec.mel_rvq, &speech, |n, residual| {
+                heard
+                    .and_then(|waveform| condition(waveform, &config.data.audio))
+                    .inspect_err(|error| out.note(&format!("warning: {error}")))
+                    .ok()
+            });
+            let codec = MelRvq::fit(&config.codec.mel_rvq, speech, |n, residual| {
                 out.note(&format!(
                     "codebook {n}/{}: residual {residual:.3}",
                     config.codec.mel_rvq.n_codebooks
@@ -134,6 +135,13 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Every number below `n` once, neighbours far apart: steps of about the golden section, coprime to `n`.
+fn spread(n: usize) -> impl Iterator<Item = usize> {
+    let coprime = |step: usize| (1..=step.min(n)).rev().find(|d| step % d == 0 && n % d == 0) == Some(1);
+    let step = ((n as f64 * 0.618) as usize..n).find(|s| coprime(*s)).unwrap_or(1);
+    (0..n).map(move |i| i * step % n)
 }
 
 fn describe(codec: &MelRvq, out: Output) {
