@@ -2,15 +2,17 @@
 """Makes the demo corpus: four synthetic flite voices reading a closed vocabulary of 39 words.
 
 needs (Debian packages): flite, sox, vorbis-tools
-usage: python3 make.py [OUT_DIR]
+usage: python3 make.py [OUT_DIR] [--train-per-voice N] [--wav]
 
 Writes one Vorbis stream per (voice, kind) and index.tsv with the columns
 id, split, speaker, stream, start_sample, n_samples, text. Training and validation utterances are coded at quality -1
 (bytes are what limits this corpus), in one stream, so that validation measures the models and not the coder; the test
 streams at quality 3, because references are judged on them.
 Validation and test texts never occur in training, whoever speaks them. The same seed gives the same texts and
-the same waveforms; the Vorbis bytes also depend on the encoder's version.
+the same waveforms; the Vorbis bytes also depend on the encoder's version. A larger N only adds utterances: the first ones and
+the held-out sentences stay. --wav writes an LJSpeech layout of WAV files instead (wavs/ and metadata.csv).
 """
+import argparse
 import os
 import random
 import subprocess
@@ -71,8 +73,28 @@ def speak(voice, text, path):
         return handle.readframes(handle.getnframes())
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", default=os.path.dirname(os.path.abspath(__file__)))
+    parser.add_argument("--train-per-voice", type=int, default=N_TRAIN, metavar="N")
+    parser.add_argument("--wav", action="store_true")
+    return parser.parse_args()
+
+
+def write_wavs(jobs, out):
+    """One WAV file an utterance, and `metadata.csv`: id|text|text|speaker|split."""
+    wavs = os.path.join(out, "wavs")
+    os.makedirs(wavs, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seconds = sum(len(pcm) for pcm in pool.map(lambda j: speak(j[0], j[3], os.path.join(wavs, j[2] + ".wav")), jobs)) / 32000
+    with open(os.path.join(out, "metadata.csv"), "w") as handle:
+        handle.writelines(f"{name}|{text}|{text}|{voice}|{split}\n" for voice, split, name, text in jobs)
+    print(f"{len(jobs)} utterances, {seconds / 60:.1f} minutes")
+
+
 def main():
-    out = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
+    asked = arguments()
+    out = asked.out
     held, held_stream = [], sentences(SEED, 0.25)
     while len(held) < len(VOICES) * (N_VALID + N_TEST):
         text = next(held_stream)
@@ -81,7 +103,7 @@ def main():
     jobs = []
     for number, voice in enumerate(VOICES):
         seen, stream, train = set(held), sentences(SEED + 1000 + number, 0.40), []
-        while len(train) < N_TRAIN:
+        while len(train) < asked.train_per_voice:
             text = next(stream)
             if text not in seen:
                 seen.add(text)
@@ -89,6 +111,8 @@ def main():
         mine = held[number :: len(VOICES)]
         for split, texts in (("train", train), ("valid", mine[:N_VALID]), ("test", mine[N_VALID:])):
             jobs += [(voice, split, f"{voice}-{split}-{i:04d}", text) for i, text in enumerate(texts)]
+    if asked.wav:
+        return write_wavs(jobs, out)
     rows, streams = [], {}
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         pcm = pool.map(lambda j: speak(j[0], j[3], os.path.join(scratch, j[2] + ".wav")), jobs)

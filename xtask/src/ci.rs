@@ -22,15 +22,24 @@ fn lints() -> Result<()> {
     shell::run(cargo().args(["clippy", "--release", "--package", "xtask", "--quiet", "--", "-D", "warnings"]))
 }
 
+/// CUDA cannot be linked without a network (see docs/gpu.md), but its code must type-check.
+fn cuda_type_check() -> Result<()> {
+    let mut command = cargo();
+    command.args(["check", "--release", "--quiet", "--package", "harmonica-runtime"]);
+    command.args(["--no-default-features", "--features", "flex,cuda"]);
+    shell::run(command.env("DOCS_RS", "1"))
+}
+
 /// `cargo xtask ci`.
 pub(crate) fn run() -> Result<()> {
-    let steps: [Step; 6] = [
+    let steps: [Step; 7] = [
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
         ("tests", || {
             shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))
         }),
         ("lints", lints),
+        ("cuda type check", cuda_type_check),
         ("docs", || {
             let mut command = cargo();
             command.args(["doc", "--release", "--workspace", "--exclude", "xtask", "--no-deps", "--quiet"]);

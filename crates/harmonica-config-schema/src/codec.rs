@@ -79,11 +79,11 @@ pub struct MelRvqConfig {
     /// Highest mel edge, in Hz. Default 7600.
     pub mel_high_hz: f64,
     /// What ripples along frequency finer than a quarter of the bands (the harmonics of a voice) count when codes are chosen,
-    /// where the spectral envelope counts 1; above 0 to 1. Default 0.25.
+    /// where the spectral envelope counts 1; above 0 to 1. Default 0.5.
     pub fine_weight: f64,
     /// Principal components kept of a stacked frame. Default 96.
     pub n_components: usize,
-    /// Codebooks a frame. Default 6.
+    /// Codebooks a frame. Default 4.
     pub n_codebooks: usize,
     /// Entries a codebook. Default 1024.
     pub codebook_size: usize,
@@ -106,9 +106,9 @@ impl Default for MelRvqConfig {
             n_mels: 80,
             mel_low_hz: 40.0,
             mel_high_hz: 7600.0,
-            fine_weight: 0.25,
+            fine_weight: 0.5,
             n_components: 96,
-            n_codebooks: 6,
+            n_codebooks: 4,
             codebook_size: 1024,
             kmeans_iterations: 12,
             max_fit_frames: 120_000,

@@ -68,7 +68,8 @@ pub struct CodebookMetrics {
     pub utilization_ratio: f64,
     /// Exponentiated entropy of the mean prediction over that of the targets.
     pub effective_codes_ratio: f64,
-    /// Kullback-Leibler divergence from the target marginal to the mean prediction, in nats.
+    /// Kullback-Leibler divergence of the mean prediction from the target marginal, KL(prediction || target), in nats; half a
+    /// count is added to every target class.
     pub marginal_kl: f64,
 }
 

@@ -13,6 +13,11 @@ use std::collections::BTreeSet;
 const COLLAPSED_EFFECTIVE_RATIO: f64 = 0.5;
 /// Sampled utilization below this share of the targets' counts as collapse.
 const COLLAPSED_UTILIZATION_RATIO: f64 = 0.4;
+/// Effective codes above this multiple of the targets' count as guessing over everything.
+const SPREAD_EFFECTIVE_RATIO: f64 = 3.0;
+/// Nats from the prediction marginal to the targets' above which a model speaks other codes than the corpus does; what
+/// the size of the window explains comes on top.
+const STRAYED_KL_NATS: f64 = 1.5;
 /// Nats that cross-entropy must lie under the targets' entropy before a model counts as trained.
 const TRAINED_GAIN_NATS: f64 = 0.5;
 
@@ -103,9 +108,12 @@ impl CodebookHealth {
         let target_entropy = entropy(&mut classes.clone().map(target));
         let predicted_entropy = entropy(&mut classes.clone().map(predicted));
         let distinct_targets = self.target_counts.iter().filter(|c| **c > 0).count().max(1);
+        // Half a count for every class: a code that this window happens to lack is rare, not impossible.
+        let expected =
+            |i: usize| (self.target_counts[i] as f64 + 0.5) / (n + 0.5 * self.target_counts.len() as f64);
         let marginal_kl = classes
-            .filter(|i| target(*i) > 0.0)
-            .map(|i| target(i) * (target(i) / predicted(i).max(1e-12)).ln())
+            .filter(|i| predicted(*i) > 0.0)
+            .map(|i| predicted(i) * (predicted(i) / expected(i)).ln())
             .sum();
         CodebookMetrics {
             codebook: self.codebook.zero_based() + 1,
@@ -123,6 +131,7 @@ impl CodebookHealth {
 /// Judges the figures of one codebook.
 pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
     let gain = metrics.target_entropy - metrics.cross_entropy;
+    let strayed = STRAYED_KL_NATS + metrics.target_entropy.exp() / (2 * metrics.n_tokens.max(1)) as f64;
     let name = format!("codebook {}", metrics.codebook);
     if !gain.is_finite() {
         return (Verdict::Undertrained, format!("{name}: its cross-entropy is not a number"));
@@ -135,6 +144,20 @@ pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
             metrics.effective_codes_ratio, metrics.utilization_ratio
         );
         return (Verdict::Collapsed, reason);
+    }
+    if metrics.marginal_kl > strayed {
+        let reason = format!(
+            "{name}: its predictions lie {:.2} nats from the targets' frequencies, {strayed:.2} are allowed",
+            metrics.marginal_kl
+        );
+        return (Verdict::Collapsed, reason);
+    }
+    if metrics.effective_codes_ratio > SPREAD_EFFECTIVE_RATIO {
+        let reason = format!(
+            "{name}: it spreads over {:.1} times the targets' effective codes",
+            metrics.effective_codes_ratio
+        );
+        return (Verdict::Undertrained, reason);
     }
     if gain < TRAINED_GAIN_NATS {
         let reason = format!(

@@ -7,27 +7,30 @@ use crate::parameters::ParameterFactory;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Centroids of every codebook of a codec, scaled to unit mean square.
+/// Centroids of every codebook of a codec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodecGeometry {
-    /// For each codebook its centroids `[codebook_size, width]`, row by row.
+    /// For each codebook its centroids `[codebook_size, width]`, row by row, of unit mean square.
     codebooks: Vec<Vec<f32>>,
+    /// Root mean square of each codebook before it was scaled, the first one's being 1.
+    scales: Vec<f32>,
     width: usize,
 }
 
 impl CodecGeometry {
-    /// Scales centroids `[codebook_size, width]` of each codebook so that their values have unit mean square.
+    /// Takes centroids `[codebook_size, width]` of each codebook, on any scale.
     pub fn new(codebooks: impl IntoIterator<Item = Vec<f32>>, width: usize) -> Self {
-        let codebooks = codebooks
+        let (codebooks, roots): (Vec<Vec<f32>>, Vec<f64>) = codebooks
             .into_iter()
             .map(|values| {
                 let square =
                     values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64;
-                let scale = (1.0 / square.sqrt().max(1e-9)) as f32;
-                values.into_iter().map(|v| v * scale).collect()
+                let root = square.sqrt().max(1e-9);
+                (values.into_iter().map(|v| v * (1.0 / root) as f32).collect(), root)
             })
-            .collect();
-        Self { codebooks, width }
+            .unzip();
+        let first = roots.first().copied().unwrap_or(1.0);
+        Self { codebooks, scales: roots.into_iter().map(|r| (r / first) as f32).collect(), width }
     }
 
     /// Width of a centroid.
@@ -35,11 +38,16 @@ impl CodecGeometry {
         self.width
     }
 
-    fn tensor(&self, codebook: usize, rows: usize, device: &Device) -> Tensor<2> {
+    /// Centroids of one codebook `[rows, width]`, of unit mean square; special ids stand at the origin.
+    pub(crate) fn units(&self, codebook: usize, rows: usize, device: &Device) -> Tensor<2> {
         let mut values = self.codebooks[codebook].clone();
-        // Special ids stand at the origin.
         values.resize(rows * self.width, 0.0);
         Tensor::from_data(TensorData::new(values, [rows, self.width]), device)
+    }
+
+    /// Centroids of one codebook `[rows, width]` on the scale of the first codebook, so that they add up to latents.
+    pub(crate) fn latents(&self, codebook: usize, rows: usize, device: &Device) -> Tensor<2> {
+        self.units(codebook, rows, device) * self.scales[codebook]
     }
 }
 
@@ -71,7 +79,7 @@ impl CodeEmbedding {
         Self {
             table: make.normal(&format!("{path}.table"), [rows, width], deviation * 0.3),
             projection,
-            centroids: geometry.map(|g| g.tensor(codebook, rows, make.device())),
+            centroids: geometry.map(|g| g.units(codebook, rows, make.device())),
         }
     }
 
@@ -126,7 +134,7 @@ impl CodeHead {
                     deviation / (g.width() as f64).sqrt(),
                 )
             }),
-            centroids: geometry.map(|g| g.tensor(codebook, classes, make.device())),
+            centroids: geometry.map(|g| g.units(codebook, classes, make.device())),
         }
     }
 
@@ -139,5 +147,10 @@ impl CodeHead {
             _ => self.weight.val(),
         };
         states.matmul(weight) + self.bias.val().unsqueeze()
+    }
+
+    /// Scores `[N, classes]` of states `[N, D]` with a further weight `[D, classes]` and bias `[classes]`.
+    pub(crate) fn score_with(&self, states: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+        states.matmul(self.weight.val() + weight) + (self.bias.val() + bias).unsqueeze()
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod geometry;
 mod input;
 pub mod kernels;
+mod latent_space;
 mod nar;
 mod objective;
 mod parameters;

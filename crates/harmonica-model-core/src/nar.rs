@@ -7,6 +7,7 @@ use crate::ar::{Embedded, embed_text, ints};
 use crate::geometry::{CodeEmbedding, CodeHead, CodecGeometry, look_up};
 use crate::input::pad;
 use crate::kernels::{AttentionMask, RotaryTable, gelu};
+use crate::latent_space::{LatentEmbedding, LatentHead};
 use crate::parameters::ParameterFactory;
 use crate::transformer::{BlockContext, Dropout, Linear, Transformer};
 use crate::{ModelError, NarInput, Prompt};
@@ -65,12 +66,14 @@ pub struct NarModel {
     text_positions: Param<Tensor<2>>,
     frame_positions: Param<Tensor<2>>,
     code_embeddings: Vec<CodeEmbedding>,
+    latent_embedding: Option<LatentEmbedding>,
     speaker_embedding: Option<Param<Tensor<2>>>,
     speaker_encoder: Option<SpeakerEncoder>,
     prompt_mark: Param<Tensor<2>>,
     text_encoder: Option<Transformer>,
     decoder: Transformer,
     heads: Vec<CodeHead>,
+    latent_head: Option<LatentHead>,
     width: usize,
     n_heads: usize,
     n_codebooks: usize,
@@ -98,18 +101,20 @@ impl NarModel {
         let geometry = geometry.filter(|_| config.codec_geometry);
         let cross = config.conditioning == Conditioning::Cross;
         let n_stages = codec.n_codebooks.max(2) - 1;
-        // The last codebook is read in a prompt only.
+        // The last codebook is read in a prompt only; with the codec's geometry, latents stand for the upper ones.
         let n_read = if config.speaker == SpeakerConditioning::Prompt { codec.n_codebooks } else { n_stages };
+        let n_tables = if geometry.is_some() { 1 } else { n_read };
         let deviation = 1.0 / (width as f64).sqrt();
         let embedding =
-            |q: usize| CodeEmbedding::new(&make, &format!("code_embeddings.{q}"), q, rows, width, geometry);
+            |q: usize| CodeEmbedding::new(&make, &format!("code_embeddings.{q}"), q, rows, width, None);
         let head =
-            |q: usize| CodeHead::new(&make, &format!("heads.{q}"), q, codec.codebook_size, width, geometry);
+            |q: usize| CodeHead::new(&make, &format!("heads.{q}"), q, codec.codebook_size, width, None);
         Self {
             text_embedding: make.normal("text_embedding", [vocab_size, width], deviation),
             text_positions: make.normal("text_positions", [config.max_text_symbols, width], deviation * 0.3),
             frame_positions: make.normal("frame_positions", [config.max_frames + 1, width], deviation * 0.3),
-            code_embeddings: (0..n_read).map(embedding).collect(),
+            code_embeddings: (0..n_tables).map(embedding).collect(),
+            latent_embedding: geometry.map(|g| LatentEmbedding::new(&make, n_read, rows, width, g)),
             speaker_embedding: (config.speaker == SpeakerConditioning::Embedding)
                 .then(|| make.normal("speaker_embedding", [n_speakers, width], deviation)),
             speaker_encoder: (config.speaker == SpeakerConditioning::Prompt)
@@ -121,6 +126,7 @@ impl NarModel {
             }),
             decoder: Transformer::new(&make, "decoder", &dims, n_stages, cross),
             heads: (1..codec.n_codebooks).map(head).collect(),
+            latent_head: geometry.map(|g| LatentHead::new(&make, n_stages, codec.codebook_size, width, g)),
             width,
             n_heads: dims.n_heads,
             n_codebooks: codec.n_codebooks,
@@ -265,7 +271,14 @@ impl NarModel {
         let n = picked.len();
         let picked = Tensor::<1, Int>::from_data(TensorData::new(picked, [n]), &device);
         let states = states.reshape([n_items * row, self.width]).select(0, picked);
-        Ok(self.heads[k - 1].score(states))
+        let head = &self.heads[k - 1];
+        Ok(match &self.latent_head {
+            Some(latent) => {
+                let (weight, bias) = latent.weight_and_bias(k - 1);
+                head.score_with(states, weight, bias)
+            }
+            None => head.score(states),
+        })
     }
 
     fn embed_text(&self, text: &[Vec<i32>], speaker: Option<&Tensor<3>>) -> Embedded {
@@ -285,12 +298,17 @@ impl NarModel {
         if n > self.max_frames {
             return Err(ModelError::TooLong { what: "the audio", found: n, limit: self.max_frames });
         }
-        let look_up = |q: usize, values: Vec<i32>| {
-            self.code_embeddings[q].look_up(ints(values, [codes.len(), n], &self.device()))
-        };
-        let states = look_up(0, first.values) + self.frame_positions.val().narrow(0, 0, n).unsqueeze::<3>();
-        let states = (1..n_codebooks).fold(states, |sum, q| sum + look_up(q, padded(q).values));
-        Ok((states, first.lengths))
+        let lengths = first.lengths.clone();
+        let mut ids = vec![ints(first.values, [codes.len(), n], &self.device())];
+        ids.extend((1..n_codebooks).map(|q| ints(padded(q).values, [codes.len(), n], &self.device())));
+        let mut states = self.frame_positions.val().narrow(0, 0, n).unsqueeze::<3>();
+        for (table, ids) in self.code_embeddings.iter().zip(&ids) {
+            states = states + table.look_up(ids.clone());
+        }
+        if let Some(latent) = &self.latent_embedding {
+            states = states + latent.forward(&ids);
+        }
+        Ok((states, lengths))
     }
 
     fn embed_prompt(

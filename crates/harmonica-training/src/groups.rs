@@ -6,7 +6,7 @@ use burn::optim::{AdamWConfig, ModuleOptimizer};
 use harmonica_config_schema::OptimizerConfig;
 
 /// Last path segments of parameters without weight decay.
-const WITHOUT_DECAY: [&str; 9] = [
+const WITHOUT_DECAY: [&str; 10] = [
     "bias",
     "gamma",
     "beta",
@@ -16,6 +16,7 @@ const WITHOUT_DECAY: [&str; 9] = [
     "text_positions",
     "frame_positions",
     "prompt_mark",
+    "log_scale",
 ];
 
 /// The optimizer's parameter groups.

@@ -5,7 +5,7 @@ use crate::{Task, TrainingError};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use harmonica_config_schema::record::CodebookMetrics;
 use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream};
-use harmonica_data::{TokenBatch, TokenCache};
+use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::diagnosis::CodebookHealth;
 use harmonica_model_core::{
     CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, NarInput, NarModel, Objective,
@@ -38,6 +38,11 @@ impl NarTask {
     ) -> Result<Self, TrainingError> {
         let objective = std::sync::Mutex::new(Objective::new(&config.training.nar.objective, registry)?);
         Ok(Self { config: config.clone(), cache, geometry, contract, objective, device: device.clone() })
+    }
+
+    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
+        let model = &self.config.model.nar;
+        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
     }
 
     /// Input for a stage: codes below it, with noise if a stream is given.
@@ -100,16 +105,13 @@ impl Task for NarTask {
         &self.config.training.nar.optimizer
     }
 
+    fn frames_of(&self, utterance: usize) -> usize {
+        let own = self.cache.utterances()[utterance].n_frames;
+        self.prompt_policy(0).map_or(own, |policy| (own + policy.max_frames).min(policy.max_total_frames))
+    }
+
     fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
-        let model = &self.config.model.nar;
-        let policy = prompt_policy(
-            model.speaker,
-            self.config.seed,
-            position,
-            model.max_frames,
-            model.max_text_symbols,
-        );
-        TokenBatch::collect(&self.cache, utterances, policy.as_ref())
+        TokenBatch::collect(&self.cache, utterances, self.prompt_policy(position).as_ref())
     }
 
     fn loss(

@@ -35,6 +35,9 @@ pub trait Task: Send + Sync {
     /// Optimizer.
     fn optimizer(&self) -> &OptimizerConfig;
 
+    /// Most frames that an utterance takes in a batch: its own, and those of a prompt if the model takes one.
+    fn frames_of(&self, utterance: usize) -> usize;
+
     /// The batch at a position counted over the whole run.
     fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch;
 

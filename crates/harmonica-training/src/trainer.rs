@@ -111,7 +111,7 @@ impl<T: Task + 'static> Trainer<T> {
         let (max_updates, accumulation) = (task.max_updates(), task.grad_accumulation() as u64);
         let cache = task.cache();
         let lengths: Vec<(usize, usize)> =
-            cache.split(Split::Train).into_iter().map(|i| (i, cache.utterances()[i].n_frames)).collect();
+            cache.split(Split::Train).into_iter().map(|i| (i, task.frames_of(i))).collect();
         if lengths.is_empty() {
             return Err(TrainingError::EmptySplit { split: "train" });
         }
