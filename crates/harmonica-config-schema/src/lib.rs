@@ -16,6 +16,8 @@ mod inspection;
 mod layer;
 mod loader;
 mod model;
+#[cfg(test)]
+mod mutations;
 mod objective;
 mod provenance;
 mod random;
