@@ -149,8 +149,7 @@ fn decode_config(arguments: &SynthesizeArguments, base: &DecodeConfig) -> Result
     if problems.is_empty() {
         return Ok(decode);
     }
-    let list: Vec<String> =
-        problems.iter().map(|p| format!("{} = {} must be {}", p.key, p.value, p.allowed)).collect();
+    let list: Vec<String> = problems.iter().map(|problem| problem.message()).collect();
     Err(Failure::error(list.join("; ")))
 }
 

@@ -1,6 +1,7 @@
 //! Which codec a run speaks in, and what every codec promises about its tokens.
 
-use crate::error::Checks;
+use crate::relations::Relations;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the tokens of a codec mean.
@@ -32,7 +33,7 @@ impl CodecSpec {
 }
 
 /// A kind of codec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CodecKind {
     /// Log-mel frames, PCA and residual k-means, fitted on the corpus in seconds.
@@ -41,7 +42,7 @@ pub enum CodecKind {
 }
 
 /// The codec of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
     /// Which kind of codec. Default `mel_rvq`.
@@ -59,39 +60,54 @@ impl Default for CodecConfig {
 }
 
 /// How to fit the embedded codec.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MelRvqConfig {
     /// Samples a second: 16000 or 24000. Default 16000.
+    #[schemars(extend("enum" = [16_000, 24_000], "x-unit" = "Hz"))]
     pub sample_rate_hz: u32,
     /// Window of the short-time Fourier transform, in samples; a power of two. Default 1024.
+    #[schemars(extend("enum" = [256, 512, 1024, 2048, 4096], "x-unit" = "samples"))]
     pub fft_samples: usize,
     /// Length of the Hann window, in samples, at most `fft_samples`. Default 640.
+    #[schemars(range(min = 64, max = 4096), extend("x-unit" = "samples"))]
     pub window_samples: usize,
     /// Step between mel frames, in samples. Default 160.
+    #[schemars(range(min = 32, max = 1024), extend("x-unit" = "samples"))]
     pub step_samples: usize,
     /// Mel frames stacked into one codec frame. Default 4 (25 codec frames a second at 16 kHz).
+    #[schemars(range(min = 1, max = 16), extend("x-unit" = "mel frames"))]
     pub stack: usize,
     /// Mel bands. Default 80.
+    #[schemars(range(min = 20, max = 256), extend("x-unit" = "bands"))]
     pub n_mels: usize,
     /// Lowest mel edge, in Hz. Default 40.
+    #[schemars(range(min = 0.0, max = 12000.0), extend("x-unit" = "Hz"))]
     pub mel_low_hz: f64,
     /// Highest mel edge, in Hz. Default 7600.
+    #[schemars(range(max = 12000.0), extend("exclusiveMinimum" = 0.0, "x-unit" = "Hz"))]
     pub mel_high_hz: f64,
     /// What ripples along frequency finer than a quarter of the bands (the harmonics of a voice) count when codes are chosen,
     /// where the spectral envelope counts 1; above 0 to 1. Default 0.5.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
     pub fine_weight: f64,
     /// Principal components kept of a stacked frame. Default 96.
+    #[schemars(range(min = 4, max = 4096), extend("x-unit" = "components"))]
     pub n_components: usize,
     /// Codebooks a frame. Default 4.
+    #[schemars(range(min = 1, max = 32), extend("x-unit" = "codebooks"))]
     pub n_codebooks: usize,
     /// Entries a codebook. Default 1024.
+    #[schemars(range(min = 2, max = 8192), extend("x-unit" = "entries"))]
     pub codebook_size: usize,
     /// Lloyd iterations a codebook. Default 12.
+    #[schemars(range(min = 1, max = 100), extend("x-unit" = "iterations"))]
     pub kmeans_iterations: usize,
     /// Frames used for the fit at most, of utterances that are spread over the corpus. Default 120000.
+    #[schemars(range(min = 8, max = 100_000_000), extend("x-unit" = "frames"))]
     pub max_fit_frames: usize,
     /// Phase reconstruction iterations of the decoder. Default 32.
+    #[schemars(range(min = 1, max = 200), extend("x-unit" = "iterations"))]
     pub phase_iterations: usize,
 }
 
@@ -129,49 +145,45 @@ impl MelRvqConfig {
         }
     }
 
-    pub(crate) fn check(&self, at: &str, checks: &mut Checks) {
-        let key = |name: &str| format!("{at}.{name}");
-        checks.require(
-            [16_000, 24_000].contains(&self.sample_rate_hz),
-            key("sample_rate_hz"),
-            self.sample_rate_hz,
-            "16000 or 24000 Hz",
-        );
-        checks.require(
-            self.fft_samples.is_power_of_two() && (256..=4096).contains(&self.fft_samples),
-            key("fft_samples"),
-            self.fft_samples,
-            "a power of two from 256 to 4096 samples",
-        );
-        checks.require(
-            (2 * self.step_samples..=self.fft_samples).contains(&self.window_samples),
-            key("window_samples"),
+    pub(crate) fn relations(&self, at: &str, relations: &mut Relations) {
+        let (least, most) = (2 * self.step_samples, self.fft_samples);
+        relations.require(
+            (least..=most).contains(&self.window_samples),
+            at,
+            "window_samples",
             self.window_samples,
-            "from 2 x step_samples to fft_samples",
+            format!("from {least} (2 x step_samples) to {most} (fft_samples)"),
+            &["step_samples", "fft_samples"],
         );
-        checks.range(key("step_samples"), self.step_samples, 32, 1024, "samples");
-        checks.range(key("stack"), self.stack, 1, 16, "mel frames");
-        checks.range(key("n_mels"), self.n_mels, 20, 256, "bands");
-        checks.require(
-            self.mel_low_hz >= 0.0
-                && self.mel_low_hz < self.mel_high_hz
-                && self.mel_high_hz <= f64::from(self.sample_rate_hz) / 2.0,
-            key("mel_high_hz"),
+        let half_rate = f64::from(self.sample_rate_hz) / 2.0;
+        relations.require(
+            self.mel_low_hz < self.mel_high_hz && self.mel_high_hz <= half_rate,
+            at,
+            "mel_high_hz",
             self.mel_high_hz,
-            "above mel_low_hz and at most half the sample rate",
+            format!(
+                "above {} (mel_low_hz) and at most {half_rate} Hz (half the sample rate)",
+                self.mel_low_hz
+            ),
+            &["mel_low_hz", "sample_rate_hz"],
         );
-        checks.require(
-            self.fine_weight > 0.0 && self.fine_weight <= 1.0,
-            key("fine_weight"),
-            self.fine_weight,
-            "above 0 and at most 1",
+        let stacked = self.n_mels.saturating_mul(self.stack);
+        relations.require(
+            self.n_components <= stacked,
+            at,
+            "n_components",
+            self.n_components,
+            format!("at most {stacked} (n_mels x stack)"),
+            &["n_mels", "stack"],
         );
-        checks.range(key("n_components"), self.n_components, 4, self.n_mels * self.stack, "components");
-        checks.range(key("n_codebooks"), self.n_codebooks, 1, 32, "codebooks");
-        checks.range(key("codebook_size"), self.codebook_size, 2, 8192, "entries");
-        checks.range(key("kmeans_iterations"), self.kmeans_iterations, 1, 100, "iterations");
-        let needed = 2 * self.codebook_size.max(self.n_components);
-        checks.range(key("max_fit_frames"), self.max_fit_frames, needed, 100_000_000, "frames");
-        checks.range(key("phase_iterations"), self.phase_iterations, 1, 200, "iterations");
+        let needed = self.codebook_size.max(self.n_components).saturating_mul(2);
+        relations.require(
+            self.max_fit_frames >= needed,
+            at,
+            "max_fit_frames",
+            self.max_fit_frames,
+            format!("at least {needed} (2 x the larger of codebook_size and n_components)"),
+            &["codebook_size", "n_components"],
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Which audio, how it is conditioned, what is good enough, how it is batched.
 
-use crate::error::Checks;
+use crate::relations::Relations;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a corpus lies on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CorpusLayout {
     /// `metadata.csv` with `id|raw text|normalized text` (a fourth column names the speaker, a fifth the split)
@@ -16,7 +17,7 @@ pub enum CorpusLayout {
 }
 
 /// How loudness is levelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoudnessKind {
     /// Left as it is.
@@ -29,18 +30,21 @@ pub enum LoudnessKind {
 }
 
 /// What happens to a waveform before anything else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AudioConfig {
     /// Whether leading and trailing silence is cut. Default true.
     pub trim: bool,
     /// Frames below this level count as silence, in dB relative to the loudest frame. Default -45.
+    #[schemars(range(min = -90.0, max = -10.0), extend("x-unit" = "dB"))]
     pub trim_threshold_db: f64,
     /// Silence kept at both ends, in seconds. Default 0.05.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-unit" = "s"))]
     pub trim_keep_s: f64,
     /// How loudness is levelled. Default `none`.
     pub loudness: LoudnessKind,
     /// Level aimed at, in dBFS or LUFS. Default -23.
+    #[schemars(range(min = -60.0, max = 0.0), extend("x-unit" = "dB"))]
     pub loudness_target_db: f64,
 }
 
@@ -57,22 +61,29 @@ impl Default for AudioConfig {
 }
 
 /// What an utterance must satisfy to be trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualityThresholds {
     /// Shortest utterance, in seconds. Default 0.3.
+    #[schemars(range(min = 0.0, max = 60.0), extend("x-unit" = "s"))]
     pub min_duration_s: f64,
     /// Longest utterance, in seconds. Default 15.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "x-unit" = "s"))]
     pub max_duration_s: f64,
     /// Longest inner silence, in seconds. Default 2.
+    #[schemars(range(min = 0.0), extend("x-unit" = "s"))]
     pub max_silence_s: f64,
     /// Largest share of clipped samples, 0 to 1. Default 0.001.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub max_clipped_share: f64,
     /// Lowest estimated signal-to-noise ratio, in dB. Default 10.
+    #[schemars(extend("x-unit" = "dB"))]
     pub min_snr_db: f64,
     /// Fewest characters a second. Default 3.
+    #[schemars(range(min = 0.0), extend("x-unit" = "characters a second"))]
     pub min_chars_per_s: f64,
     /// Most characters a second. Default 35.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "x-unit" = "characters a second"))]
     pub max_chars_per_s: f64,
 }
 
@@ -91,12 +102,14 @@ impl Default for QualityThresholds {
 }
 
 /// How utterances are divided. Texts of held-out utterances never occur in training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitConfig {
     /// Share of the texts held out for validation where the corpus names no split, 0 to 0.5. Default 0.02.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub valid_share: f64,
     /// Share of the texts held out for the final test where the corpus names no split, 0 to 0.5. Default 0.02.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub test_share: f64,
 }
 
@@ -107,16 +120,20 @@ impl Default for SplitConfig {
 }
 
 /// How utterances become batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchConfig {
     /// Largest batch, in audio frames with padding. Default 800.
+    #[schemars(range(min = 8, max = 1_000_000), extend("x-unit" = "frames"))]
     pub max_frames: usize,
     /// Largest batch, in utterances. Default 64.
+    #[schemars(range(min = 1, max = 4096), extend("x-unit" = "utterances"))]
     pub max_utterances: usize,
     /// Utterances among which neighbours in length are sought; larger pads less and mixes less. Default 256.
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-unit" = "utterances"))]
     pub length_pool: usize,
     /// Batches prepared ahead of the model. Default 4.
+    #[schemars(range(min = 1, max = 1024), extend("x-unit" = "batches"))]
     pub prefetch_batches: usize,
 }
 
@@ -127,7 +144,7 @@ impl Default for BatchConfig {
 }
 
 /// The corpus, its cache and its batches.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Corpus directory. Default `corpus`.
@@ -161,31 +178,23 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
-    pub(crate) fn check(&self, checks: &mut Checks) {
-        let audio = &self.audio;
-        checks.range("data.audio.trim_threshold_db".into(), audio.trim_threshold_db, -90.0, -10.0, "dB");
-        checks.range("data.audio.trim_keep_s".into(), audio.trim_keep_s, 0.0, 1.0, "s");
-        checks.range("data.audio.loudness_target_db".into(), audio.loudness_target_db, -60.0, 0.0, "dB");
+    pub(crate) fn relations(&self, relations: &mut Relations) {
         let quality = &self.quality;
-        checks.range("data.quality.min_duration_s".into(), quality.min_duration_s, 0.0, 60.0, "s");
-        checks.require(
+        relations.require(
             quality.max_duration_s > quality.min_duration_s,
-            "data.quality.max_duration_s".into(),
+            "data.quality",
+            "max_duration_s",
             quality.max_duration_s,
-            "above data.quality.min_duration_s",
+            format!("above {} s (min_duration_s)", quality.min_duration_s),
+            &["min_duration_s"],
         );
-        checks.range("data.quality.max_clipped_share".into(), quality.max_clipped_share, 0.0, 1.0, "");
-        checks.require(
+        relations.require(
             quality.max_chars_per_s > quality.min_chars_per_s,
-            "data.quality.max_chars_per_s".into(),
+            "data.quality",
+            "max_chars_per_s",
             quality.max_chars_per_s,
-            "above data.quality.min_chars_per_s",
+            format!("above {} (min_chars_per_s)", quality.min_chars_per_s),
+            &["min_chars_per_s"],
         );
-        checks.range("data.split.valid_share".into(), self.split.valid_share, 0.0, 0.5, "");
-        checks.range("data.split.test_share".into(), self.split.test_share, 0.0, 0.5, "");
-        checks.range("data.batch.max_frames".into(), self.batch.max_frames, 8, 1_000_000, "frames");
-        checks.range("data.batch.max_utterances".into(), self.batch.max_utterances, 1, 4096, "utterances");
-        checks.range("data.batch.length_pool".into(), self.batch.length_pool, 1, 1_000_000, "utterances");
-        checks.range("data.batch.prefetch_batches".into(), self.batch.prefetch_batches, 1, 1024, "batches");
     }
 }

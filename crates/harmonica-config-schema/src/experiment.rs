@@ -1,13 +1,15 @@
 //! The whole configuration of an experiment.
 
-use crate::error::{Checks, ConfigError};
+use crate::relations::{Checked, Relations};
 use crate::{
-    ArModelConfig, CodecConfig, DataConfig, DecodeConfig, Fingerprint, NarModelConfig, TrainingConfig,
+    ArModelConfig, CodecConfig, ConfigError, DataConfig, DecodeConfig, Fingerprint, NarModelConfig,
+    TrainingConfig,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Shapes of the two models.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Writes codebook 1.
@@ -17,7 +19,7 @@ pub struct ModelConfig {
 }
 
 /// Everything that decides what a run computes. The default is the demo's baseline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExperimentConfig {
     /// Name of the experiment; it names the run in reports. Default `unnamed`.
@@ -64,26 +66,18 @@ impl ExperimentConfig {
     /// Checks every value, reporting all problems at once.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] with each key that is out of range.
+    /// Each key that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut checks = Checks::default();
-        // TOML integers are signed: a larger seed could not be written back.
-        checks.require(
-            i64::try_from(self.seed).is_ok(),
-            "seed".into(),
-            self.seed,
-            "at most 9223372036854775807",
-        );
-        self.data.check(&mut checks);
-        self.codec.mel_rvq.check("codec.mel_rvq", &mut checks);
-        self.model.ar.check(&mut checks);
-        self.model.nar.check(&mut checks);
-        self.training.check(&mut checks);
-        self.decode.check("decode", &mut checks);
-        if checks.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::Invalid { problems: checks.problems })
-        }
+        ConfigError::unless_empty(crate::loader::problems_of(self, ""))
+    }
+}
+
+impl Checked for ExperimentConfig {
+    fn relations(&self, _at: &str, relations: &mut Relations) {
+        self.data.relations(relations);
+        self.codec.mel_rvq.relations("codec.mel_rvq", relations);
+        self.model.ar.relations("model.ar", relations);
+        self.model.nar.relations("model.nar", relations);
+        self.decode.relations("decode", relations);
     }
 }

@@ -12,12 +12,21 @@ mod diff;
 mod error;
 mod experiment;
 mod fingerprint;
+mod inspection;
+mod layer;
 mod loader;
 mod model;
+#[cfg(test)]
+mod mutations;
 mod objective;
+mod provenance;
 mod random;
 pub mod record;
+mod reference;
+mod relations;
 mod schedule;
+mod schema;
+mod suggestion;
 mod tokens;
 mod training;
 
@@ -27,7 +36,7 @@ pub use data::{
 };
 pub use decode::{ArDecodeConfig, DecodeConfig, NarDecodeConfig, NarDecodeKind};
 pub use diff::{ConfigDiff, DiffEntry};
-pub use error::{ConfigError, Problem};
+pub use error::{ConfigError, Place, Problem, ProblemKind};
 pub use experiment::{ExperimentConfig, ModelConfig};
 pub use fingerprint::Fingerprint;
 pub use loader::ConfigLoader;
@@ -36,7 +45,9 @@ pub use model::{
     SpeakerPooling,
 };
 pub use objective::{ObjectiveConfig, ScheduledWeight};
+pub use provenance::ResolvedConfig;
 pub use random::RandomStream;
+pub use reference::{json_schema, reference_page};
 pub use schedule::{Decay, Schedule};
 pub use tokens::{CodebookIndex, SpecialTokens};
 pub use training::{ArTraining, NarTraining, OptimizerConfig, TrainingConfig};

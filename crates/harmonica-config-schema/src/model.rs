@@ -1,10 +1,11 @@
 //! Shapes and conditioning of the two models.
 
-use crate::error::Checks;
+use crate::relations::Relations;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A named size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Width 32: unit tests.
@@ -60,7 +61,7 @@ impl Preset {
 }
 
 /// How text reaches the audio frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Conditioning {
     /// Text stands before the audio in one sequence (VALL-E).
@@ -71,7 +72,7 @@ pub enum Conditioning {
 }
 
 /// How the voice reaches the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SpeakerConditioning {
     /// A learned vector for each speaker of the training corpus.
@@ -82,7 +83,7 @@ pub enum SpeakerConditioning {
 }
 
 /// How the speaker encoder sums up reference frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SpeakerPooling {
     /// One speaker token a reference frame.
@@ -95,7 +96,7 @@ pub enum SpeakerPooling {
 }
 
 /// How an utterance ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthControl {
     /// A trained end-of-speech token.
@@ -118,46 +119,44 @@ macro_rules! shape_overrides {
                 }
             }
 
-            fn check_shape(&self, at: &str, checks: &mut Checks) {
+            pub(crate) fn relations(&self, at: &str, relations: &mut Relations) {
                 let dims = self.dims();
-                checks.range(format!("{at}.width"), dims.width, 8, 8192, "units");
-                checks.require(
-                    dims.n_heads > 0 && dims.width.is_multiple_of(2 * dims.n_heads),
-                    format!("{at}.n_heads"),
+                relations.require(
+                    dims.n_heads > 0 && dims.width.is_multiple_of(dims.n_heads.saturating_mul(2)),
+                    at,
+                    "n_heads",
                     dims.n_heads,
-                    "a number whose double divides width (rotary positions turn pairs)",
+                    format!(
+                        "a number whose double divides {} (width; rotary positions turn pairs)",
+                        dims.width
+                    ),
+                    &["width", "preset"],
                 );
-                checks.range(format!("{at}.n_layers"), dims.n_layers, 1, 64, "layers");
-                checks.range(format!("{at}.ffn_width"), dims.ffn_width, 8, 65_536, "units");
-                checks.range(format!("{at}.n_text_layers"), dims.n_text_layers, 1, 64, "layers");
-                checks.require(
-                    (0.0..0.9).contains(&self.dropout),
-                    format!("{at}.dropout"),
-                    self.dropout,
-                    "from 0 to below 0.9",
-                );
-                checks.range(format!("{at}.max_text_symbols"), self.max_text_symbols, 4, 65_536, "symbols");
-                checks.range(format!("{at}.max_frames"), self.max_frames, 8, 1_000_000, "frames");
             }
         }
     };
 }
 
 /// The autoregressive model: writes codebook 1 frame by frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArModelConfig {
     /// Named size. Default `demo`.
     pub preset: Preset,
     /// Overrides the preset's width.
+    #[schemars(range(min = 8, max = 8192), extend("x-unit" = "units"))]
     pub width: Option<usize>,
     /// Overrides the preset's number of heads.
+    #[schemars(range(min = 1, max = 1024), extend("x-unit" = "heads"))]
     pub n_heads: Option<usize>,
     /// Overrides the preset's number of layers.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "layers"))]
     pub n_layers: Option<usize>,
     /// Overrides the preset's inner feed-forward width.
+    #[schemars(range(min = 8, max = 65_536), extend("x-unit" = "units"))]
     pub ffn_width: Option<usize>,
     /// Overrides the preset's number of text encoder layers.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "layers"))]
     pub n_text_layers: Option<usize>,
     /// How text reaches the frames. Default `prefix`.
     pub conditioning: Conditioning,
@@ -166,10 +165,13 @@ pub struct ArModelConfig {
     /// How an utterance ends. Default `stop_token`.
     pub length_control: LengthControl,
     /// Share of units dropped in training, 0 to 0.9. Default 0.1.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 0.9))]
     pub dropout: f64,
     /// Longest text, in symbols. Default 256.
+    #[schemars(range(min = 4, max = 65_536), extend("x-unit" = "symbols"))]
     pub max_text_symbols: usize,
     /// Longest prompt and target together, in frames. Default 512.
+    #[schemars(range(min = 8, max = 1_000_000), extend("x-unit" = "frames"))]
     pub max_frames: usize,
     /// Whether codes are also read and scored by the codec's own centroids. Default true.
     pub codec_geometry: bool,
@@ -197,27 +199,26 @@ impl Default for ArModelConfig {
 
 shape_overrides!(ArModelConfig);
 
-impl ArModelConfig {
-    pub(crate) fn check(&self, checks: &mut Checks) {
-        self.check_shape("model.ar", checks);
-    }
-}
-
 /// The non-autoregressive model: fills codebooks 2..Q, a codebook a pass.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NarModelConfig {
     /// Named size. Default `demo`.
     pub preset: Preset,
     /// Overrides the preset's width.
+    #[schemars(range(min = 8, max = 8192), extend("x-unit" = "units"))]
     pub width: Option<usize>,
     /// Overrides the preset's number of heads.
+    #[schemars(range(min = 1, max = 1024), extend("x-unit" = "heads"))]
     pub n_heads: Option<usize>,
     /// Overrides the preset's number of layers.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "layers"))]
     pub n_layers: Option<usize>,
     /// Overrides the preset's inner feed-forward width.
+    #[schemars(range(min = 8, max = 65_536), extend("x-unit" = "units"))]
     pub ffn_width: Option<usize>,
     /// Overrides the preset's number of text encoder layers.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "layers"))]
     pub n_text_layers: Option<usize>,
     /// How text reaches the frames. Default `prefix`.
     pub conditioning: Conditioning,
@@ -226,10 +227,13 @@ pub struct NarModelConfig {
     /// How the speaker encoder sums up the reference (`speaker = "prompt"` only). Default `none`.
     pub speaker_pooling: SpeakerPooling,
     /// Share of units dropped in training, 0 to 0.9. Default 0.1.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 0.9))]
     pub dropout: f64,
     /// Longest text, in symbols. Default 256.
+    #[schemars(range(min = 4, max = 65_536), extend("x-unit" = "symbols"))]
     pub max_text_symbols: usize,
     /// Longest prompt and target together, in frames. Default 512.
+    #[schemars(range(min = 8, max = 1_000_000), extend("x-unit" = "frames"))]
     pub max_frames: usize,
     /// Whether codes are also read and scored by the codec's own centroids. Default true.
     pub codec_geometry: bool,
@@ -256,9 +260,3 @@ impl Default for NarModelConfig {
 }
 
 shape_overrides!(NarModelConfig);
-
-impl NarModelConfig {
-    pub(crate) fn check(&self, checks: &mut Checks) {
-        self.check_shape("model.nar", checks);
-    }
-}

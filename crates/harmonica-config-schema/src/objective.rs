@@ -1,16 +1,18 @@
 //! What training minimises beside plain cross-entropy. Every term is off until a run asks for it.
 
-use crate::error::Checks;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Weight of a term that fades linearly to zero.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduledWeight {
     /// Weight at update 0. Default 0 (off).
+    #[schemars(range(min = -100.0, max = 100.0))]
     pub weight: f64,
     /// Updates until it has faded to zero; 0 keeps it for the whole run. Default 0.
+    #[schemars(extend("x-unit" = "updates"))]
     pub fade_updates: u64,
 }
 
@@ -25,31 +27,26 @@ impl ScheduledWeight {
 }
 
 /// The training objective: cross-entropy and named terms.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveConfig {
     /// Probability mass moved from the target to all classes.
+    #[schemars(transform = weight_from_0_to_1)]
     pub label_smoothing: ScheduledWeight,
     /// Rewards the entropy of every prediction.
+    #[schemars(transform = weight_from_0_to_1)]
     pub entropy: ScheduledWeight,
     /// Rewards the entropy of the mean prediction of a batch.
+    #[schemars(transform = weight_from_0_to_1)]
     pub usage_entropy: ScheduledWeight,
     /// Terms registered by name, such as those of the research crate; an unknown name fails before update 0.
     pub registered: BTreeMap<String, ScheduledWeight>,
 }
 
-impl ObjectiveConfig {
-    pub(crate) fn check(&self, at: &str, checks: &mut Checks) {
-        let named = [
-            ("label_smoothing", &self.label_smoothing),
-            ("entropy", &self.entropy),
-            ("usage_entropy", &self.usage_entropy),
-        ];
-        for (name, term) in named {
-            checks.range(format!("{at}.{name}.weight"), term.weight, 0.0, 1.0, "");
-        }
-        for (name, term) in &self.registered {
-            checks.range(format!("{at}.registered.{name}.weight"), term.weight, -100.0, 100.0, "");
-        }
+/// A built-in term is a share of the loss: its weight has a tighter range than that of a registered one.
+fn weight_from_0_to_1(schema: &mut schemars::Schema) {
+    if let Some(weight) = schema.pointer_mut("/properties/weight") {
+        weight["minimum"] = 0.0.into();
+        weight["maximum"] = 1.0.into();
     }
 }

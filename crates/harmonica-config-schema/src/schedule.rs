@@ -1,10 +1,10 @@
 //! How a quantity moves over the updates of a run.
 
-use crate::error::Checks;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Shape of the fall after the plateau.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// A straight line.
@@ -16,18 +16,22 @@ pub enum Decay {
 
 /// Warm-up, plateau, decay. Invariant: the value is above zero at update 0 and never rises after the plateau,
 /// also beyond `max_updates`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
     /// Highest value. Default 0.002.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub peak: f64,
     /// Updates of linear warm-up. Default 100.
+    #[schemars(extend("x-unit" = "updates"))]
     pub warmup_updates: u64,
     /// Share of the run after which the decay starts, 0 to 1. Default 0.6.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub decay_start: f64,
     /// Shape of the decay. Default `linear`.
     pub decay: Decay,
     /// Last value as a share of `peak`. Default 0.03.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub final_ratio: f64,
 }
 
@@ -51,12 +55,6 @@ impl Schedule {
             Decay::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * progress).cos(),
         };
         self.peak * (1.0 - (1.0 - self.final_ratio) * fallen)
-    }
-
-    pub(crate) fn check(&self, at: &str, checks: &mut Checks) {
-        checks.range(format!("{at}.peak"), self.peak, 0.0, 1.0, "");
-        checks.range(format!("{at}.decay_start"), self.decay_start, 0.0, 1.0, "");
-        checks.range(format!("{at}.final_ratio"), self.final_ratio, 0.0, 1.0, "");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every library's error with the exit code that it means.
 
 use harmonica_codec::CodecError;
-use harmonica_config_schema::ConfigError;
+use harmonica_config_schema::{ConfigError, Problem};
 use harmonica_data::DataError;
 use harmonica_eval::EvalError;
 use harmonica_inference::InferenceError;
@@ -17,12 +17,14 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// 1 for a refusal, 2 for an error.
     pub(crate) code: u8,
+    /// What is wrong with the configuration, for programs.
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Failure {
     /// An error of the command line itself.
     pub(crate) fn error(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 2 }
+        Self { message: message.into(), code: 2, problems: Vec::new() }
     }
 
     fn from_error(error: &dyn Error, refused: bool) -> Self {
@@ -35,7 +37,7 @@ impl Failure {
             }
             cause = inner.source();
         }
-        Self { message, code: if refused { 1 } else { 2 } }
+        Self { message, code: if refused { 1 } else { 2 }, problems: Vec::new() }
     }
 }
 
@@ -50,8 +52,15 @@ macro_rules! from_errors {
     };
 }
 
+impl From<ConfigError> for Failure {
+    /// The problems begin on a line of their own, so that an editor finds each `path:line:column`.
+    fn from(error: ConfigError) -> Self {
+        let message = format!("the configuration cannot be used\n{error}");
+        Self { message, code: 2, problems: error.problems }
+    }
+}
+
 from_errors! {
-    ConfigError => |_| false,
     CodecError => |_| false,
     EvalError => |_| false,
     RuntimeError => |_| false,

@@ -34,7 +34,10 @@ impl Output {
     /// Reports a failure and gives its exit code.
     pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
         if self.json {
-            let value = serde_json::json!({ "error": failure.message, "exit_code": failure.code });
+            let mut value = serde_json::json!({ "error": failure.message, "exit_code": failure.code });
+            if !failure.problems.is_empty() {
+                value["problems"] = serde_json::json!(failure.problems);
+            }
             let _ = writeln!(std::io::stdout().lock(), "{value}");
         }
         self.note(&format!("error: {}", failure.message));

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use harmonica_codec::{AudioCodec, MelRvq};
-use harmonica_config_schema::{CodebookIndex, ConfigLoader, ExperimentConfig, SpecialTokens};
+use harmonica_config_schema::{CodebookIndex, ConfigLoader, ExperimentConfig, ResolvedConfig, SpecialTokens};
 use harmonica_data::{CacheFingerprint, Manifest, TokenCache};
 use harmonica_model_core::{CodecGeometry, InterfaceContract};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
@@ -27,9 +27,14 @@ pub(crate) struct ConfigArguments {
 
 impl ConfigArguments {
     pub(crate) fn load(&self) -> Result<ExperimentConfig, Failure> {
+        Ok(self.resolve()?.config)
+    }
+
+    /// The configuration and where each of its values comes from.
+    pub(crate) fn resolve(&self) -> Result<ResolvedConfig, Failure> {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let loader = self.config.iter().fold(ConfigLoader::new(), |loader, path| loader.file(path));
-        Ok(loader.overrides(self.overrides.iter().cloned().chain(seed)).load()?)
+        Ok(loader.overrides(self.overrides.iter().cloned().chain(seed)).resolve()?)
     }
 }
 
@@ -66,7 +71,7 @@ pub(crate) fn open_cache(
             let message = format!(
                 "the cache at `{dir}` holds codes of {found:?}, the codec is {wanted:?}; rebuild it with `harmonica-lab preprocess`"
             );
-            return Err(Failure { message, code: 1 });
+            return Err(Failure { code: 1, ..Failure::error(message) });
         }
         return Ok(cache);
     }

@@ -68,8 +68,7 @@ pub(crate) fn collect(
     };
     let problems = decode.problems();
     if let Some(problem) = problems.first() {
-        let (key, value, allowed) = (&problem.key, &problem.value, &problem.allowed);
-        return Err(Failure::error(format!("{key} = {value} must be {allowed}")));
+        return Err(Failure::error(problem.message()));
     }
     // The words of the corpus, where its cache is still there; a bundle without them does not warn.
     let known_words = TokenCache::open(Path::new(&config.data.cache_dir), None).ok().and_then(|cache| {
