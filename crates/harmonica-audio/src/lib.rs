@@ -5,7 +5,10 @@
 //! Invariant: a file that decodes short, damaged or with non-finite samples is an error, never a shorter waveform.
 
 mod condition;
+mod container;
 mod error;
+#[cfg(test)]
+mod format_tests;
 mod load;
 mod mel;
 mod quality;

@@ -3,12 +3,13 @@
 //! Damage is never silent: a lost packet, a frame count that differs from the declared one, a FLAC checksum that
 //! does not match and a parser's panic are all errors. Bounded by [`MAX_DURATION_S`].
 
+use crate::container::{chunks_add_up, tag_bytes};
 use crate::{AudioError, Waveform};
 use std::io::{Cursor, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
@@ -42,6 +43,9 @@ pub fn load(path: &Path) -> Result<Waveform, AudioError> {
 pub fn load_bytes(bytes: &[u8], name: &str) -> Result<Waveform, AudioError> {
     let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, name)))
         .unwrap_or_else(|_| Err(damaged(name, "the parser gave up on malformed data")))?;
+    if chunks_add_up(bytes) == Some(false) {
+        return Err(damaged(name, "its chunks do not add up to its declared size"));
+    }
     if let Some(reason) = decoded.damage() {
         return Err(damaged(name, reason));
     }
@@ -69,6 +73,8 @@ struct Decoded {
     checksum_ok: Option<bool>,
     tolerance_frames: u64,
     is_wav: bool,
+    skipped: bool,
+    overtrimmed: bool,
 }
 
 impl Decoded {
@@ -79,6 +85,12 @@ impl Decoded {
         }
         if self.lost_packets > 0 {
             return Some("packets cannot be decoded");
+        }
+        if self.skipped {
+            return Some("parts of it are no audio frames");
+        }
+        if self.overtrimmed {
+            return Some("its tag cuts off more than a coder adds");
         }
         if self.chained {
             return Some("several streams are chained in it");
@@ -157,6 +169,7 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
     let (mut samples, mut packet_samples) = (Vec::<f32>::new(), Vec::<f32>::new());
     let (mut rate_hz, mut channels, mut lost_packets) = (0_u32, 0_usize, 0_u64);
     let (mut early_end, mut chained) = (false, false);
+    let (mut read_bytes, mut longest_packet, mut trimmed_frames) = (0, 0, 0_u64);
     loop {
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
@@ -174,6 +187,9 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
         if packet.track_id != track_id {
             continue;
         }
+        read_bytes += packet.data.len();
+        longest_packet = longest_packet.max(packet.data.len());
+        trimmed_frames += packet.trim_start.get() + packet.trim_end.get();
         match decoder.decode(&packet) {
             Ok(buffer) => {
                 if buffer.frames() == 0 {
@@ -214,6 +230,13 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
             Some(frames)
         }
     });
+    // AAC is coded in whole packets: the last one may reach beyond the end by almost its length (2048 with SBR).
+    if params.codec == CODEC_ID_AAC
+        && let Some(declared) = declared_frames.and_then(|n| usize::try_from(n).ok())
+        && samples.len() < (declared + 2048).saturating_mul(channels)
+    {
+        samples.truncate(declared * channels);
+    }
     Ok(Decoded {
         samples,
         rate_hz,
@@ -225,6 +248,10 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
         checksum_ok,
         tolerance_frames: if is_mpeg { 1152 } else { 0 },
         is_wav: format_id == FORMAT_ID_WAVE,
+        // The tag frame and a last frame that was cut are not packets; anything more was skipped in search of a frame.
+        skipped: is_mpeg && read_bytes + tag_bytes(bytes) + 2 * longest_packet < bytes.len(),
+        // Two frames of delay and one of padding are what coders add.
+        overtrimmed: is_mpeg && trimmed_frames > 3 * 1152,
     })
 }
 

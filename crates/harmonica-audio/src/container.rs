@@ -1,0 +1,55 @@
+//! What containers say about their own size, where the decoder does not look.
+
+/// Whether the chunks of a RIFF or AIFF file fill the area that its header declares; `None` for other files and for
+/// streams of unknown length.
+pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
+    let number = |at: usize, big_endian: bool| -> Option<usize> {
+        let word: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } as usize)
+    };
+    let big_endian = match bytes.get(..4)? {
+        b"RIFF" => false,
+        b"FORM" => true,
+        _ => return None,
+    };
+    let unknown = [0, u32::MAX as usize];
+    let declared = number(4, big_endian)?;
+    if unknown.contains(&declared) {
+        return None;
+    }
+    let end = 8 + declared;
+    let mut at = 12;
+    // AIFF says twice how much sound it holds: in frames and in bytes.
+    let (mut sound_bytes, mut frame_bytes) = (None, None);
+    while at + 8 <= end {
+        let Some(size) = number(at + 4, big_endian) else { return Some(false) };
+        if bytes.get(at..at + 4) == Some(b"data") && unknown.contains(&size) {
+            return None;
+        }
+        match bytes.get(at..at + 4) {
+            Some(b"COMM") if bytes.get(8..12) == Some(b"AIFF") => {
+                let half = |at: usize| number(at, true).map(|word| word >> 16);
+                let (channels, frames, bits) = (half(at + 8)?, number(at + 10, true)?, half(at + 14)?);
+                frame_bytes = frames.checked_mul(channels * bits.div_ceil(8));
+            }
+            Some(b"SSND") => sound_bytes = size.checked_sub(8 + number(at + 8, true)?),
+            _ => {}
+        }
+        // Chunks begin at even offsets; the last one may lack its padding.
+        at += 8 + size + size % 2;
+    }
+    let agrees = frame_bytes.is_none() || frame_bytes == sound_bytes;
+    Some(agrees && (at == end || at == end + 1))
+}
+
+/// Bytes of ID3 tags around MPEG frames.
+pub(crate) fn tag_bytes(bytes: &[u8]) -> usize {
+    let head = match bytes {
+        [b'I', b'D', b'3', _, _, _, a, b, c, d, ..] => {
+            10 + [a, b, c, d].into_iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))
+        }
+        _ => 0,
+    };
+    let has_tail = bytes.len() >= 128 && bytes[bytes.len() - 128..].starts_with(b"TAG");
+    head + if has_tail { 128 } else { 0 }
+}

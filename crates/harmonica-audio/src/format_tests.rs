@@ -1,0 +1,89 @@
+//! Every format on the list is read in full; damage is found.
+//!
+//! Damage is drawn from the house's random stream: `HARMONICA_MUTATIONS` sets how many damaged files a format gets.
+
+use crate::{AudioError, load_bytes};
+use harmonica_config_schema::RandomStream;
+use std::time::{Duration, Instant};
+
+/// Name, bytes, and by how many frames the coder may pad or trim.
+const FORMATS: [(&str, &[u8], usize); 8] = [
+    ("five.wav", include_bytes!("../fixtures/five.wav"), 0),
+    ("five.flac", include_bytes!("../fixtures/five.flac"), 0),
+    ("five.aiff", include_bytes!("../fixtures/five.aiff"), 0),
+    ("five.caf", include_bytes!("../fixtures/five.caf"), 0),
+    ("five-alac.m4a", include_bytes!("../fixtures/five-alac.m4a"), 0),
+    ("five-aac.m4a", include_bytes!("../fixtures/five-aac.m4a"), 2048),
+    ("five.ogg", include_bytes!("../fixtures/five.ogg"), 0),
+    ("five.mp3", include_bytes!("../fixtures/five.mp3"), 2400),
+];
+const N_SAMPLES: usize = 6400;
+
+#[test]
+fn every_format_is_read_in_full() {
+    let truth = load_bytes(FORMATS[0].1, FORMATS[0].0).unwrap();
+    assert_eq!((truth.samples().len(), truth.sample_rate_hz()), (N_SAMPLES, 16_000));
+    for (name, bytes, padding) in FORMATS {
+        let heard = load_bytes(bytes, name).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(heard.sample_rate_hz(), 16_000, "{name}");
+        let n = heard.samples().len();
+        assert!(n.abs_diff(N_SAMPLES) <= padding, "{name}: {n} samples");
+        if ["five.flac", "five.aiff", "five.caf", "five-alac.m4a"].contains(&name) {
+            assert_eq!(heard.samples(), truth.samples(), "{name} is lossless");
+        } else {
+            // A lossy coder may delay: the best match over delays must carry the same energy.
+            let power = |v: &[f32]| v.iter().map(|s| f64::from(s * s)).sum::<f64>();
+            let ratio = power(heard.samples()) / power(truth.samples());
+            assert!((0.7..1.3).contains(&ratio), "{name}: power ratio {ratio}");
+        }
+    }
+}
+
+#[test]
+fn opus_is_refused_by_name() {
+    let error = load_bytes(include_bytes!("../fixtures/five.opus"), "five.opus").unwrap_err();
+    assert!(matches!(error, AudioError::Unsupported { .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains("five.opus") && words.contains("Opus") && words.contains("WAV"), "{words}");
+}
+
+#[test]
+fn damaged_files_never_abort_hang_or_come_back_short() {
+    let n_mutations: u64 =
+        std::env::var("HARMONICA_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(625);
+    for (kind, (name, bytes, padding)) in FORMATS.into_iter().enumerate() {
+        let whole = load_bytes(bytes, name).unwrap().samples().len();
+        let mut found = 0;
+        for number in 0..n_mutations {
+            let damaged = damage(bytes, RandomStream::new(5, "audio damage", &[kind as u64, number]));
+            let started = Instant::now();
+            let heard = load_bytes(&damaged, name);
+            assert!(started.elapsed() < Duration::from_secs(5), "{name} {number} hangs");
+            match heard {
+                Ok(waveform) => {
+                    let n = waveform.samples().len();
+                    assert!(n + padding >= whole, "{name} {number}: {n} of {whole} samples were accepted");
+                }
+                Err(error) => {
+                    found += 1;
+                    assert!(error.to_string().contains(name), "{error}");
+                }
+            }
+        }
+        assert!(found > 0, "{name}: no damage was found");
+    }
+}
+
+/// Flips one to eight bytes, or cuts the end off.
+fn damage(bytes: &[u8], mut stream: RandomStream) -> Vec<u8> {
+    let mut damaged = bytes.to_vec();
+    if stream.below(4) == 0 {
+        damaged.truncate(stream.below(bytes.len()));
+        return damaged;
+    }
+    for _ in 0..=stream.below(8) {
+        let at = stream.below(damaged.len());
+        damaged[at] ^= 1 << stream.below(8);
+    }
+    damaged
+}
