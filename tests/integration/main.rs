@@ -5,6 +5,10 @@ mod bundle;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod resume;

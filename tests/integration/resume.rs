@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 /// burn's backends share process-wide state; runs that are compared byte for byte go one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 struct StopAt(u64, u64);
 
@@ -42,7 +42,7 @@ fn manifest(fixture: &Fixture, model: &str) -> RunManifest {
     }
 }
 
-fn train<T: Task + 'static>(fixture: &Fixture, task: T, dir: &Path, stop_at: u64) {
+pub(crate) fn train<T: Task + 'static>(fixture: &Fixture, task: T, dir: &Path, stop_at: u64) {
     let name = task.name();
     let run = RunDir::new(dir).unwrap();
     let trainer = Trainer::new(task, &fixture.config, run.clone(), true).unwrap();
@@ -56,7 +56,7 @@ fn task_ar(f: &Fixture) -> ArTask {
         .unwrap()
 }
 
-fn task_nar(f: &Fixture) -> NarTask {
+pub(crate) fn task_nar(f: &Fixture) -> NarTask {
     let device = Device::flex().autodiff();
     NarTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device)
         .unwrap()

@@ -114,6 +114,14 @@ impl Fixture {
         Self { config, codec: Arc::new(codec), cache: Arc::new(done.cache) }
     }
 
+    /// Opens what [`Fixture::new`] made in a directory, in another process.
+    pub fn open(dir: &Path, conditioning: Conditioning) -> Self {
+        let config = tiny_config(dir, conditioning);
+        let codec = harmonica_codec::open(&dir.join("codec")).expect("the fixture's codec");
+        let cache = TokenCache::open(&dir.join("cache"), None).expect("the fixture's cache");
+        Self { config, codec, cache: Arc::new(cache) }
+    }
+
     /// Centroids for the models.
     pub fn geometry(&self) -> CodecGeometry {
         let n = self.codec.spec().n_codebooks;

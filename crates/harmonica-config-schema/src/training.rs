@@ -119,9 +119,12 @@ pub struct TrainingConfig {
     /// A checkpoint every so many updates. Default 1000.
     #[schemars(range(min = 1, max = 1_000_000_000), extend("x-unit" = "updates"))]
     pub checkpoint_every_updates: u64,
-    /// Checkpoints kept beside the best one. Default 2.
+    /// Last checkpoints kept beside the best one. Default 2.
     #[schemars(range(min = 1, max = 1000), extend("x-unit" = "checkpoints"))]
     pub keep_checkpoints: usize,
+    /// Checkpoints after a multiple of so many updates are kept too; 0 keeps none for that. Default 0.
+    #[schemars(range(min = 0, max = 1_000_000_000), extend("x-unit" = "updates"))]
+    pub keep_every_updates: u64,
     /// Updates in a row with a non-finite loss or gradient after which the run stops. Default 10.
     #[schemars(extend("x-unit" = "updates"))]
     pub max_skipped_updates: u64,
@@ -138,6 +141,7 @@ impl Default for TrainingConfig {
             validate_every_updates: 500,
             checkpoint_every_updates: 1000,
             keep_checkpoints: 2,
+            keep_every_updates: 0,
             max_skipped_updates: 10,
             ar: ArTraining::default(),
             nar: NarTraining::default(),

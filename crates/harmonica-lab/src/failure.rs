@@ -19,12 +19,14 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// What is wrong with the configuration, for programs.
     pub(crate) problems: Vec<Problem>,
+    /// The result that was found wanting, for programs; its keys stand beside the message.
+    pub(crate) result: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Failure {
     /// An error of the command line itself.
     pub(crate) fn error(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 2, problems: Vec::new() }
+        Self { message: message.into(), code: 2, problems: Vec::new(), result: serde_json::Map::new() }
     }
 
     fn from_error(error: &dyn Error, refused: bool) -> Self {
@@ -37,7 +39,7 @@ impl Failure {
             }
             cause = inner.source();
         }
-        Self { message, code: if refused { 1 } else { 2 }, problems: Vec::new() }
+        Self { code: if refused { 1 } else { 2 }, ..Self::error(message) }
     }
 }
 
@@ -56,7 +58,7 @@ impl From<ConfigError> for Failure {
     /// The problems begin on a line of their own, so that an editor finds each `path:line:column`.
     fn from(error: ConfigError) -> Self {
         let message = format!("the configuration cannot be used\n{error}");
-        Self { message, code: 2, problems: error.problems }
+        Self { problems: error.problems, ..Self::error(message) }
     }
 }
 

@@ -51,7 +51,7 @@ enum Command {
     Diagnose(commands::diagnose::DiagnoseArguments),
     /// Write the page of an experiment
     Report(commands::report::ReportArguments),
-    /// Describe a checkpoint
+    /// Describe, check, export and average checkpoints
     #[command(subcommand)]
     Checkpoint(commands::checkpoint::CheckpointCommand),
 }

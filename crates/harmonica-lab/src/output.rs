@@ -38,6 +38,9 @@ impl Output {
             if !failure.problems.is_empty() {
                 value["problems"] = serde_json::json!(failure.problems);
             }
+            for (key, part) in &failure.result {
+                value[key] = part.clone();
+            }
             let _ = writeln!(std::io::stdout().lock(), "{value}");
         }
         self.note(&format!("error: {}", failure.message));

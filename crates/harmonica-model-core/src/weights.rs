@@ -112,6 +112,45 @@ impl WeightStore {
         Ok(model.map(&mut Fill { path: Vec::new(), tensors: &self.tensors }))
     }
 
+    /// The mean of weights of one model; sums are taken in double precision, in the order given.
+    ///
+    /// # Errors
+    /// No weights at all, or tensors that are not in all of them or not of one shape, all of these.
+    pub fn mean(stores: &[Self]) -> Result<Self, ModelError> {
+        let Some((first, others)) = stores.split_first() else {
+            return Err(ModelError::WeightsMismatch { problems: vec!["there are no weights".into()] });
+        };
+        let shapes = |store: &Self| -> BTreeMap<String, Vec<usize>> {
+            store.tensors.iter().map(|(name, (_, shape))| (name.clone(), shape.clone())).collect()
+        };
+        let wanted = shapes(first);
+        let mut problems = Vec::new();
+        for found in others.iter().map(shapes) {
+            let names: std::collections::BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+            problems.extend(names.into_iter().filter(|name| wanted.get(*name) != found.get(*name)).map(
+                |name| {
+                    let (a, b) = (wanted.get(name), found.get(name));
+                    let shape =
+                        |s: Option<&Vec<usize>>| s.map_or_else(|| "none".into(), |s| format!("{s:?}"));
+                    format!("`{name}` has shape {} in one and {} in another", shape(a), shape(b))
+                },
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(ModelError::WeightsMismatch { problems });
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, (values, shape)) in &first.tensors {
+            let mut sums: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+            for (values, _) in others.iter().filter_map(|other| other.tensors.get(name)) {
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+            let means = sums.iter().map(|sum| (sum / stores.len() as f64) as f32).collect();
+            tensors.insert(name.clone(), (means, shape.clone()));
+        }
+        Ok(Self { tensors })
+    }
+
     /// Writes safetensors; `half` halves their size (f16).
     ///
     /// # Errors

@@ -1,15 +1,19 @@
-//! One moment of a run as a directory: weights, averages, optimizer, state, contract, configuration.
+//! One moment of a run as a directory: weights, averages, optimizer, state, contract, configuration, manifest.
 //!
-//! Written beside and renamed. Invariant: a directory under its final name is whole.
+//! In: a directory; out: its parts. Invariant: a [`Checkpoint`] is one whose every byte was found as it was written, and a
+//! directory under its final name is whole unless something damaged it later.
 
-use crate::{Ema, TrainingError};
+use crate::manifest::{FileCheck, FileDigest, MANIFEST, Manifest};
+use crate::staged::Staged;
+use crate::{Ema, TrainingError, durable};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::BestRecord;
 use harmonica_model_core::{InterfaceContract, WeightStore};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Where a run stands, beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,97 +33,187 @@ pub struct CheckpointState {
     pub best: Option<BestRecord>,
 }
 
-/// Reads and writes checkpoints.
-#[derive(Debug)]
-pub struct Checkpoint;
+/// Which weights of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightKind {
+    /// The running average, which is evaluated and shipped.
+    Averaged,
+    /// Those that the optimizer moves.
+    Raw,
+}
 
-const RAW: &str = "model.safetensors";
-const AVERAGE: &str = "ema.safetensors";
+impl WeightKind {
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Averaged => "ema.safetensors",
+            Self::Raw => "model.safetensors",
+        }
+    }
+}
+
+pub(crate) const STATE: &str = "state.json";
+pub(crate) const CONTRACT: &str = "contract.json";
+pub(crate) const CONFIG: &str = "config.toml";
 const OPTIMIZER: &str = "optimizer.bpk";
 
+/// What every checkpoint has; one that can be resumed has the optimizer's record too.
+pub(crate) const REQUIRED: [&str; 5] = ["model.safetensors", "ema.safetensors", STATE, CONTRACT, CONFIG];
+
+/// A checkpoint that was found whole.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    state: CheckpointState,
+    contract: InterfaceContract,
+}
+
+/// What a run is at one moment.
+pub(crate) struct Moment<'a, M: Module> {
+    pub(crate) model: &'a M,
+    pub(crate) ema: &'a Ema<M>,
+    pub(crate) optimizer: &'a ModuleOptimizer,
+    pub(crate) state: &'a CheckpointState,
+    pub(crate) contract: &'a InterfaceContract,
+    pub(crate) config: &'a ExperimentConfig,
+}
+
+impl<M: Module> Moment<'_, M> {
+    /// Writes a checkpoint directory, in the place of what stood there.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), TrainingError> {
+        let mut staged = Staged::begin(dir)?;
+        for (kind, weights) in [
+            (WeightKind::Raw, WeightStore::of(self.model)),
+            (WeightKind::Averaged, WeightStore::of(self.ema.model())),
+        ] {
+            staged.file(kind.file(), &bytes_of(&weights, false, &dir.join(kind.file()))?)?;
+        }
+        staged.written_by(OPTIMIZER, |path| self.optimizer.save(path).map_err(|e| e.to_string()))?;
+        staged.file(STATE, &json(self.state, &dir.join(STATE))?)?;
+        staged.file(CONTRACT, &json(self.contract, &dir.join(CONTRACT))?)?;
+        let toml = toml::to_string(self.config).map_err(|e| TrainingError::Write {
+            path: dir.join(CONFIG),
+            source: std::io::Error::other(e.to_string()),
+        })?;
+        staged.file(CONFIG, toml.as_bytes())?;
+        staged.commit()
+    }
+}
+
 impl Checkpoint {
-    /// Writes a checkpoint directory.
+    /// Opens a checkpoint and checks every byte of it.
+    ///
+    /// # Errors
+    /// A directory that is missing, damaged or of another version, with each file that is not as it was written.
+    pub fn open(dir: &Path) -> Result<Self, TrainingError> {
+        let findings: Vec<FileCheck> = Self::verify(dir).into_iter().filter(|c| !c.is_whole()).collect();
+        if !findings.is_empty() {
+            return Err(TrainingError::Damaged { path: dir.to_owned(), findings });
+        }
+        Ok(Self { dir: dir.to_owned(), state: read_json(dir, STATE)?, contract: read_json(dir, CONTRACT)? })
+    }
+
+    /// The state of every file, the manifest first. Nothing is decoded.
+    pub fn verify(dir: &Path) -> Vec<FileCheck> {
+        Manifest::verify(dir, &REQUIRED)
+    }
+
+    /// Whether a directory never became a checkpoint: it has no manifest, and not all of the files either.
+    pub(crate) fn is_partial(dir: &Path) -> bool {
+        !dir.join(MANIFEST).exists() && REQUIRED.iter().any(|name| !dir.join(name).exists())
+    }
+
+    /// Writes the manifest of a checkpoint from before there were manifests, once all of its files can be decoded.
+    ///
+    /// # Errors
+    /// A checkpoint that has a manifest already, or a file that cannot be decoded.
+    pub fn seal(dir: &Path) -> Result<Self, TrainingError> {
+        let refuse =
+            |reason: &str| TrainingError::Checkpoint { path: dir.to_owned(), reason: reason.to_owned() };
+        if dir.join(MANIFEST).exists() {
+            return Err(refuse("it has a manifest already; `harmonica-lab checkpoint verify` reads it"));
+        }
+        let unsealed =
+            Self { dir: dir.to_owned(), state: read_json(dir, STATE)?, contract: read_json(dir, CONTRACT)? };
+        for kind in [WeightKind::Raw, WeightKind::Averaged] {
+            unsealed.weights(kind)?;
+        }
+        let names =
+            REQUIRED.into_iter().chain([OPTIMIZER].into_iter().filter(|name| dir.join(name).exists()));
+        let mut files = BTreeMap::new();
+        for name in names {
+            let digest = FileDigest::read(&dir.join(name)).map_err(|e| refuse(&format!("{name}: {e}")))?;
+            files.insert(name.to_owned(), digest);
+        }
+        let path = dir.join(MANIFEST);
+        let written = Manifest::new(files).to_bytes().map_err(std::io::Error::from);
+        written
+            .and_then(|bytes| durable::replace(&path, &bytes))
+            .map_err(|source| TrainingError::Write { path, source })?;
+        Self::open(dir)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the run stood.
+    pub fn state(&self) -> &CheckpointState {
+        &self.state
+    }
+
+    /// What the model promises.
+    pub fn contract(&self) -> &InterfaceContract {
+        &self.contract
+    }
+
+    /// The resolved configuration, as TOML.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
+    /// Reads weights.
+    ///
+    /// # Errors
+    /// A file that was damaged since the checkpoint was opened.
+    pub fn weights(&self, kind: WeightKind) -> Result<WeightStore, TrainingError> {
+        Ok(WeightStore::read(&self.dir.join(kind.file()))?)
+    }
+
+    /// Writes weights as one safetensors file, `half` as f16, in the place of what stood there.
     ///
     /// # Errors
     /// A path that cannot be written to.
-    pub(crate) fn write<M: Module>(
-        dir: &Path,
-        model: &M,
-        ema: &Ema<M>,
-        optimizer: &ModuleOptimizer,
-        state: &CheckpointState,
-        contract: &InterfaceContract,
-        config: &ExperimentConfig,
-    ) -> Result<(), TrainingError> {
-        let beside = dir.with_extension("part");
-        let failed = |source| TrainingError::Write { path: dir.to_owned(), source };
-        if beside.exists() {
-            std::fs::remove_dir_all(&beside).map_err(failed)?;
-        }
-        std::fs::create_dir_all(&beside).map_err(failed)?;
-        WeightStore::of(model).save(&beside.join(RAW), false)?;
-        WeightStore::of(ema.model()).save(&beside.join(AVERAGE), false)?;
-        optimizer.save(beside.join(OPTIMIZER)).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
-        let json = |name: &str, value: Result<Vec<u8>, serde_json::Error>| {
-            value
-                .map_err(std::io::Error::from)
-                .and_then(|v| std::fs::write(beside.join(name), v))
-                .map_err(failed)
-        };
-        json("state.json", serde_json::to_vec_pretty(state))?;
-        json("contract.json", serde_json::to_vec_pretty(contract))?;
-        let toml = toml::to_string(config).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
-        std::fs::write(beside.join("config.toml"), toml).map_err(failed)?;
-        let old = dir.with_extension("old");
-        if old.exists() {
-            std::fs::remove_dir_all(&old).map_err(failed)?;
-        }
-        if dir.exists() {
-            std::fs::rename(dir, &old).map_err(failed)?;
-        }
-        std::fs::rename(&beside, dir).map_err(failed)?;
-        if old.exists() {
-            std::fs::remove_dir_all(&old).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// Reads the state of a checkpoint.
-    ///
-    /// # Errors
-    /// A checkpoint that is missing or damaged.
-    pub fn state(dir: &Path) -> Result<CheckpointState, TrainingError> {
-        read_json(dir, "state.json")
-    }
-
-    /// Reads the contract of a checkpoint.
-    ///
-    /// # Errors
-    /// A checkpoint that is missing or damaged.
-    pub fn contract(dir: &Path) -> Result<InterfaceContract, TrainingError> {
-        read_json(dir, "contract.json")
-    }
-
-    /// Reads weights: the averaged ones, or the raw ones.
-    ///
-    /// # Errors
-    /// A checkpoint that is missing or damaged.
-    pub fn weights(dir: &Path, averaged: bool) -> Result<WeightStore, TrainingError> {
-        Ok(WeightStore::read(&dir.join(if averaged { AVERAGE } else { RAW }))?)
+    pub fn export(&self, kind: WeightKind, half: bool, output: &Path) -> Result<FileDigest, TrainingError> {
+        let bytes = bytes_of(&self.weights(kind)?, half, output)?;
+        durable::replace(output, &bytes)
+            .map_err(|source| TrainingError::Write { path: output.to_owned(), source })?;
+        Ok(FileDigest::of(&bytes))
     }
 
     /// Restores the optimizer's state; parameters are found by their ids, which are functions of their paths.
-    ///
-    /// # Errors
-    /// A record that is missing or damaged.
-    pub(crate) fn optimizer(
-        dir: &Path,
-        optimizer: ModuleOptimizer,
-    ) -> Result<ModuleOptimizer, TrainingError> {
-        optimizer
-            .load(dir.join(OPTIMIZER))
-            .map_err(|e| TrainingError::Checkpoint { path: dir.to_owned(), reason: e.to_string() })
+    pub(crate) fn optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer, TrainingError> {
+        let path = self.dir.join(OPTIMIZER);
+        let refuse = |reason: String| TrainingError::Checkpoint { path: self.dir.clone(), reason };
+        if !path.exists() {
+            return Err(refuse(format!("{OPTIMIZER} is missing: it is an average, not a moment of a run")));
+        }
+        optimizer.load(path).map_err(|e| refuse(e.to_string()))
     }
+}
+
+/// Safetensors bytes of weights that will stand at `path`.
+pub(crate) fn bytes_of(weights: &WeightStore, half: bool, path: &Path) -> Result<Vec<u8>, TrainingError> {
+    weights.to_bytes(half).map_err(|e| TrainingError::Write {
+        path: path.to_owned(),
+        source: std::io::Error::other(e.to_string()),
+    })
+}
+
+/// JSON of a record that will stand at `path`.
+pub(crate) fn json<T: Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, TrainingError> {
+    serde_json::to_vec_pretty(value)
+        .map_err(|e| TrainingError::Write { path: path.to_owned(), source: e.into() })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(dir: &Path, name: &str) -> Result<T, TrainingError> {

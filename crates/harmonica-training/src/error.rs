@@ -1,5 +1,7 @@
 //! What can go wrong while training.
 
+use crate::manifest::MANIFEST;
+use crate::{FileCheck, FileState};
 use harmonica_model_core::ModelError;
 use std::path::PathBuf;
 
@@ -33,12 +35,54 @@ pub enum TrainingError {
         source: std::io::Error,
     },
     /// A checkpoint cannot be used.
-    #[error("the checkpoint `{}` is unusable: {reason}; resume from an earlier one", path.display())]
+    #[error("the checkpoint `{}` is unusable: {reason}; take another one", path.display())]
     Checkpoint {
         /// The checkpoint.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// Files of a checkpoint are not as they were written.
+    #[error(
+        "the checkpoint `{}` is damaged: {}; {}",
+        path.display(),
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        remedy(findings)
+    )]
+    Damaged {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Every file that is not whole.
+        findings: Vec<FileCheck>,
+    },
+    /// A run has checkpoints, and none of them can be used.
+    #[error(
+        "none of the {n_checkpoints} checkpoints in `{}` is whole, the newest because of {newest}; restore one from a copy, or remove them all to start at update 0",
+        path.display()
+    )]
+    NoWholeCheckpoint {
+        /// The run directory.
+        path: PathBuf,
+        /// How many there are.
+        n_checkpoints: usize,
+        /// What is wrong with the newest.
+        newest: Box<TrainingError>,
+    },
+    /// Another process writes the run directory.
+    #[error(
+        "the run directory `{}` is in use by {owner} on {host}; wait for it or stop it, or choose another --run-dir; if that host is gone, remove `{}`",
+        path.display(),
+        record.display()
+    )]
+    RunLocked {
+        /// The run directory.
+        path: PathBuf,
+        /// The process.
+        owner: String,
+        /// The machine it runs on.
+        host: String,
+        /// Where it is recorded.
+        record: PathBuf,
     },
     /// Losses or gradients were not finite for too long.
     #[error(
@@ -67,4 +111,14 @@ pub enum TrainingError {
     /// The model refused.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+/// What to do about a damaged checkpoint.
+fn remedy(findings: &[FileCheck]) -> &'static str {
+    let is_missing = |check: &FileCheck| check.file == MANIFEST && check.state == FileState::Missing;
+    if findings.iter().any(is_missing) {
+        "if it was written before checkpoints had manifests, `harmonica-lab checkpoint seal` adds one; else take another checkpoint"
+    } else {
+        "take another checkpoint or restore this one from a copy; `train --resume` goes on from the last whole one"
+    }
 }

@@ -2,26 +2,36 @@
 //!
 //! In: a [`harmonica_data::TokenCache`], a resolved configuration, a device. Out: a run directory with metrics,
 //! checkpoints and the best one's record. Steps are optimizer updates.
+//! One process writes a run directory; what it keeps survives a crash at any moment.
 //! Invariant: on CPU f32 a resumed run equals one that was never stopped, bit for bit.
 
 mod ar_task;
+mod average;
 mod checkpoint;
+mod durable;
 mod ema;
 mod error;
+mod failpoint;
 mod gradients;
 mod groups;
+mod manifest;
 mod nar_task;
 mod observer;
+mod retention;
 mod run_dir;
+mod run_lock;
+mod scratch;
+mod staged;
 mod task;
 mod trainer;
 
 pub use ar_task::ArTask;
-pub use checkpoint::{Checkpoint, CheckpointState};
+pub use checkpoint::{Checkpoint, CheckpointState, WeightKind};
 pub use ema::Ema;
 pub use error::TrainingError;
 pub use gradients::GradHealth;
 pub use groups::ParamGroups;
+pub use manifest::{FileCheck, FileDigest, FileState};
 pub use nar_task::NarTask;
 pub use observer::{Progress, TrainObserver};
 pub use run_dir::RunDir;

@@ -1,8 +1,14 @@
-//! A run on disk: `config.toml`, `run.json`, `metrics.jsonl`, `best.json`, `step-NNNNNNNN/`.
+//! A run on disk: `config.toml`, `run.json`, `metrics.jsonl`, `step-NNNNNNNN/`, `LATEST`, `best.json`.
+//!
+//! In: records and checkpoints; out: files that are replaced as a whole. `LATEST` names the newest checkpoint and `best.json`
+//! the best one, for people and programs; a resumed run looks at the checkpoints themselves. Invariant: they name a
+//! checkpoint that is on disk already, and none that a newer one supersedes is removed while they still name it.
 
-use crate::TrainingError;
-use harmonica_config_schema::ExperimentConfig;
+use crate::run_lock::RunLock;
+use crate::{Checkpoint, TrainingError, durable, retention, scratch};
 use harmonica_config_schema::record::{BestRecord, MetricsLine, RunManifest};
+use harmonica_config_schema::{ExperimentConfig, TrainingConfig};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +29,12 @@ impl RunDir {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// The run in a directory that holds one: its `run.json` or a checkpoint. Nothing is made.
+    pub fn existing(root: &Path) -> Option<Self> {
+        let run = Self { root: root.to_owned() };
+        (root.join("run.json").exists() || !run.checkpoints().is_empty()).then_some(run)
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -30,7 +42,7 @@ impl RunDir {
 
     /// Directory of the checkpoint after `update` updates.
     pub fn checkpoint(&self, update: u64) -> PathBuf {
-        self.root.join(format!("step-{update:08}"))
+        self.root.join(step_name(update))
     }
 
     /// Updates of all checkpoints, ascending.
@@ -48,10 +60,84 @@ impl RunDir {
     /// A path that cannot be written to.
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), TrainingError> {
         let path = self.root.join(name);
-        let beside = self.root.join(format!(".{name}.part"));
-        std::fs::write(&beside, content)
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .map_err(|source| TrainingError::Write { path, source })
+        durable::replace(&path, content).map_err(|source| TrainingError::Write { path, source })
+    }
+
+    /// The right to write here, until it is dropped.
+    pub(crate) fn lock(&self) -> Result<RunLock, TrainingError> {
+        RunLock::acquire(&self.root)
+    }
+
+    /// Removes what killed processes did not finish.
+    pub(crate) fn collect_scratch(&self) -> Result<(), TrainingError> {
+        let n = scratch::collect(&self.root)
+            .map_err(|source| TrainingError::Write { path: self.root.clone(), source })?;
+        if n > 0 {
+            tracing::info!("removed {n} unfinished files or directories from `{}`", self.root.display());
+        }
+        Ok(())
+    }
+
+    /// The last checkpoint that is whole, if there is one, and the updates of those passed over.
+    ///
+    /// # Errors
+    /// Only damaged checkpoints; starting anew would throw away what may be restored from a copy. A directory that never
+    /// became a checkpoint is no error.
+    pub(crate) fn last_whole(&self) -> Result<(Option<Checkpoint>, BTreeSet<u64>), TrainingError> {
+        let updates = self.checkpoints();
+        let mut passed_over = BTreeSet::new();
+        let mut newest_damage = None;
+        for update in updates.iter().rev() {
+            let dir = self.checkpoint(*update);
+            match Checkpoint::open(&dir) {
+                Ok(checkpoint) => return Ok((Some(checkpoint), passed_over)),
+                Err(_) if Checkpoint::is_partial(&dir) => {
+                    tracing::warn!("`{}` was never finished; an earlier checkpoint is used", dir.display());
+                }
+                Err(error @ TrainingError::Damaged { .. }) => {
+                    tracing::warn!("{error}; an earlier checkpoint is used");
+                    newest_damage = newest_damage.or(Some(Box::new(error)));
+                }
+                Err(other) => return Err(other),
+            }
+            passed_over.insert(*update);
+        }
+        match newest_damage {
+            None => Ok((None, passed_over)),
+            Some(newest) => {
+                let path = self.root.clone();
+                Err(TrainingError::NoWholeCheckpoint { path, n_checkpoints: updates.len(), newest })
+            }
+        }
+    }
+
+    /// Makes `LATEST` and `best.json` say what is so, then removes the checkpoints that the configuration does not keep.
+    /// Those of `unusable` count for nothing and are left to whoever wants to look into them.
+    pub(crate) fn settle(
+        &self,
+        newest: u64,
+        best: Option<&BestRecord>,
+        unusable: &BTreeSet<u64>,
+        training: &TrainingConfig,
+    ) -> Result<(), TrainingError> {
+        self.replace("LATEST", format!("{}\n", step_name(newest)).as_bytes())?;
+        match best {
+            Some(best) => self.write_best(best)?,
+            None => self.forget_best()?,
+        }
+        let usable: Vec<u64> = self.checkpoints().into_iter().filter(|u| !unusable.contains(u)).collect();
+        for update in retention::superseded(&usable, best.map(|b| b.update), training) {
+            let old = self.checkpoint(update);
+            durable::remove_directory(&old).map_err(|source| TrainingError::Write { path: old, source })?;
+        }
+        Ok(())
+    }
+
+    /// The checkpoint that `LATEST` names, if it is there.
+    pub fn latest(&self) -> Option<PathBuf> {
+        let name = std::fs::read_to_string(self.root.join("LATEST")).ok()?;
+        let update = name.trim().strip_prefix("step-")?.parse().ok()?;
+        Some(self.checkpoint(update)).filter(|dir| dir.is_dir())
     }
 
     /// Writes `config.toml` and `run.json`.
@@ -88,6 +174,12 @@ impl RunDir {
             .map_err(|source| TrainingError::Write { path, source })
     }
 
+    /// Makes the lines of `metrics.jsonl` durable.
+    pub(crate) fn sync_metrics(&self) -> Result<(), TrainingError> {
+        let path = self.root.join("metrics.jsonl");
+        durable::sync_file(&path).map_err(|source| TrainingError::Write { path, source })
+    }
+
     /// All lines of `metrics.jsonl`.
     pub fn metrics(&self) -> Vec<MetricsLine> {
         let text = std::fs::read_to_string(self.root.join("metrics.jsonl")).unwrap_or_default();
@@ -111,13 +203,24 @@ impl RunDir {
         self.replace("metrics.jsonl", kept.as_bytes())
     }
 
-    /// Writes `best.json`.
-    ///
-    /// # Errors
-    /// A path that cannot be written to.
-    pub(crate) fn write_best(&self, best: &BestRecord) -> Result<(), TrainingError> {
+    fn write_best(&self, best: &BestRecord) -> Result<(), TrainingError> {
         let json = serde_json::to_vec_pretty(best)
             .map_err(|e| TrainingError::Write { path: self.root.join("best.json"), source: e.into() })?;
         self.replace("best.json", &json)
     }
+
+    fn forget_best(&self) -> Result<(), TrainingError> {
+        let path = self.root.join("best.json");
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainingError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Name of the checkpoint after `update` updates.
+pub(crate) fn step_name(update: u64) -> String {
+    format!("step-{update:08}")
 }

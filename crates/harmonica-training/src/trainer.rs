@@ -1,7 +1,9 @@
 //! The loop: batches, updates, averages, validations, checkpoints.
 
-use crate::checkpoint::{Checkpoint, CheckpointState};
+use crate::checkpoint::{CheckpointState, Moment, WeightKind};
 use crate::gradients::clip;
+use crate::run_dir::step_name;
+use crate::run_lock::RunLock;
 use crate::task::scalar;
 use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError};
 use burn::module::Module;
@@ -12,6 +14,7 @@ use harmonica_config_schema::record::{
 };
 use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
 use harmonica_model_core::diagnosis;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,13 +39,17 @@ pub struct Trainer<T: Task> {
     optimizer: ModuleOptimizer,
     state: CheckpointState,
     valid: Vec<TokenBatch>,
+    /// Updates whose checkpoints were found damaged and have not been written anew.
+    unusable: BTreeSet<u64>,
+    _lock: RunLock,
 }
 
 impl<T: Task + 'static> Trainer<T> {
-    /// A run from its beginning, or, with `resume`, from its last checkpoint if it has one.
+    /// A run from its beginning, or, with `resume`, from its last whole checkpoint if it has one. The run directory is
+    /// this process's own until the trainer is dropped.
     ///
     /// # Errors
-    /// A run directory that holds another run, or a checkpoint that does not fit.
+    /// A run directory that holds another run or that another process writes, or a checkpoint that does not fit.
     pub fn new(task: T, config: &ExperimentConfig, run: RunDir, resume: bool) -> Result<Self, TrainingError> {
         let decay = task.optimizer().ema_decay;
         let mut model = task.fresh_model();
@@ -56,12 +63,13 @@ impl<T: Task + 'static> Trainer<T> {
             window: [0.0; 4],
             best: None,
         };
+        let lock = run.lock()?;
         let known = run.manifest();
-        let last = run.checkpoints().last().copied();
-        if !resume && (known.is_some() || last.is_some()) {
+        let has_checkpoints = !run.checkpoints().is_empty();
+        if !resume && (known.is_some() || has_checkpoints) {
             return Err(TrainingError::RunExists { path: run.root().to_owned() });
         }
-        if last.is_some() && known.is_none() {
+        if has_checkpoints && known.is_none() {
             let reason = "run.json is missing or damaged".to_owned();
             return Err(TrainingError::Checkpoint { path: run.root().to_owned(), reason });
         }
@@ -70,30 +78,36 @@ impl<T: Task + 'static> Trainer<T> {
             let (found, wanted) = (found.config.to_string(), wanted.to_string());
             return Err(TrainingError::OtherConfig { path: run.root().to_owned(), found, wanted });
         }
-        if let Some(update) = last {
-            let dir = run.checkpoint(update);
-            state = Checkpoint::state(&dir)?;
-            let refuse =
-                |reason: &str| TrainingError::Checkpoint { path: dir.clone(), reason: reason.to_owned() };
+        run.collect_scratch()?;
+        let (last, unusable) = run.last_whole()?;
+        if let Some(checkpoint) = last {
+            state = checkpoint.state().clone();
+            let refuse = |reason: &str| TrainingError::Checkpoint {
+                path: checkpoint.dir().to_owned(),
+                reason: reason.to_owned(),
+            };
             if state.format_version != FORMAT_VERSION || state.model != task.name() {
                 return Err(refuse("it is of another model or version"));
             }
-            if Checkpoint::contract(&dir)? != *task.contract() {
+            if checkpoint.contract() != task.contract() {
                 return Err(refuse(
                     "its contract differs: the codec, the vocabulary or the speakers have changed",
                 ));
             }
-            model = Checkpoint::weights(&dir, false)?.load_into(model)?;
-            let average = Checkpoint::weights(&dir, true)?.load_into(model.valid())?;
+            model = checkpoint.weights(WeightKind::Raw)?.load_into(model)?;
+            let average = checkpoint.weights(WeightKind::Averaged)?.load_into(model.valid())?;
             ema = Ema::restored(average, decay);
-            optimizer = Checkpoint::optimizer(&dir, optimizer)?;
+            optimizer = checkpoint.optimizer(optimizer)?;
+            // The best one may be gone after damage; the validations to come then find the best anew.
+            if let Some(best) = state.best.take_if(|best| !run.checkpoint(best.update).is_dir()) {
+                tracing::warn!("the best checkpoint `{}` is gone; the best is sought anew", best.checkpoint);
+            }
+            run.settle(state.update, state.best.as_ref(), &unusable, &config.training)?;
         }
         run.truncate_metrics(state.update)?;
-        if let Some(best) = &state.best {
-            run.write_best(best)?;
-        }
         let valid = valid_batches(&task, config)?;
-        Ok(Self { task: Arc::new(task), config: config.clone(), run, model, ema, optimizer, state, valid })
+        let (task, config) = (Arc::new(task), config.clone());
+        Ok(Self { task, config, run, model, ema, optimizer, state, valid, unusable, _lock: lock })
     }
 
     /// The averaged model.
@@ -235,36 +249,33 @@ impl<T: Task + 'static> Trainer<T> {
             let best = BestRecord {
                 format_version: FORMAT_VERSION,
                 update: self.state.update,
-                checkpoint: format!("step-{:08}", self.state.update),
+                checkpoint: step_name(self.state.update),
                 criterion: "validation cross-entropy of the averaged weights".into(),
                 value: cross_entropy,
             };
-            self.state.best = Some(best.clone());
+            self.state.best = Some(best);
             self.checkpoint(observer)?;
-            self.run.write_best(&best)?;
         }
         observer.on_validation(&metrics, self.ema.model());
         Ok(is_best)
     }
 
-    fn checkpoint(&self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
+    fn checkpoint(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
         let dir = self.run.checkpoint(self.state.update);
-        Checkpoint::write(
-            &dir,
-            &self.model,
-            &self.ema,
-            &self.optimizer,
-            &self.state,
-            self.task.contract(),
-            &self.config,
-        )?;
-        let best = self.state.best.as_ref().map(|b| b.update);
-        let mut others: Vec<u64> = self.run.checkpoints().into_iter().filter(|u| Some(*u) != best).collect();
-        others.truncate(others.len().saturating_sub(self.config.training.keep_checkpoints));
-        for update in others {
-            let old = self.run.checkpoint(update);
-            std::fs::remove_dir_all(&old).map_err(|source| TrainingError::Write { path: old, source })?;
-        }
+        // A resumed run keeps the lines up to its checkpoint, so they must be there when it is.
+        self.run.sync_metrics()?;
+        let moment = Moment {
+            model: &self.model,
+            ema: &self.ema,
+            optimizer: &self.optimizer,
+            state: &self.state,
+            contract: self.task.contract(),
+            config: &self.config,
+        };
+        moment.write(&dir)?;
+        self.unusable.remove(&self.state.update);
+        let best = self.state.best.as_ref();
+        self.run.settle(self.state.update, best, &self.unusable, &self.config.training)?;
         observer.on_checkpoint(&dir);
         Ok(())
     }

@@ -7,7 +7,7 @@ use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
 use harmonica_data::{Split, TokenCache};
 use harmonica_inference::{Bundle, BundleManifest, BundleParts};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
-use harmonica_training::Checkpoint;
+use harmonica_training::{Checkpoint, WeightKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -37,8 +37,8 @@ pub(crate) struct BundleArguments {
     decode: Option<PathBuf>,
 }
 
-fn config_of(checkpoint: &Path) -> Result<ExperimentConfig, Failure> {
-    Ok(ConfigLoader::new().file(checkpoint.join("config.toml")).load()?)
+fn config_of(checkpoint: &Checkpoint) -> Result<ExperimentConfig, Failure> {
+    Ok(ConfigLoader::new().file(checkpoint.config_path()).load()?)
 }
 
 /// Collects the parts of a bundle from two checkpoints.
@@ -48,8 +48,9 @@ pub(crate) fn collect(
     codec: &Path,
     decode: Option<&Path>,
 ) -> Result<BundleParts, Failure> {
-    let (config, nar_config) = (config_of(ar)?, config_of(nar)?);
-    let (ar_contract, nar_contract) = (Checkpoint::contract(ar)?, Checkpoint::contract(nar)?);
+    let (ar, nar) = (Checkpoint::open(ar)?, Checkpoint::open(nar)?);
+    let (config, nar_config) = (config_of(&ar)?, config_of(&nar)?);
+    let (ar_contract, nar_contract) = (ar.contract().clone(), nar.contract().clone());
     ar_contract.check_nar(&nar_contract)?;
     let open = harmonica_codec::open(codec)?;
     {
@@ -91,13 +92,13 @@ pub(crate) fn collect(
         vocab: Vocab::english(),
         known_words,
         decode,
-        updates: [Checkpoint::state(ar)?.update, Checkpoint::state(nar)?.update],
+        updates: [ar.state().update, nar.state().update],
         files: BTreeMap::new(),
     };
     Ok(BundleParts {
         manifest,
-        ar: Checkpoint::weights(ar, true)?,
-        nar: Checkpoint::weights(nar, true)?,
+        ar: ar.weights(WeightKind::Averaged)?,
+        nar: nar.weights(WeightKind::Averaged)?,
         codec_dir: codec.to_owned(),
     })
 }

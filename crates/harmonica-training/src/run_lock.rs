@@ -1,0 +1,127 @@
+//! One process writes a run directory.
+//!
+//! In: the directory; out: a guard. The operating system's lock on `.lock` decides and ends with its owner, however that
+//! happened; `owner.json` says to people who it is. Where the file system knows no locks, `owner.json` alone decides.
+//! Invariant: two guards of one directory never live at the same time; a dead owner never stands in the way on its own host.
+
+use crate::{TrainingError, durable, scratch};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+const FORMAT_VERSION: u32 = 1;
+
+/// Who writes a run directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owner {
+    format_version: u32,
+    pid: u32,
+    host: String,
+}
+
+impl Owner {
+    fn this() -> Self {
+        Self { format_version: FORMAT_VERSION, pid: std::process::id(), host: host() }
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// Whether it may still run, judged without the operating system's lock. Another host cannot be asked.
+    fn may_live(&self) -> bool {
+        self.host != host() || (self.pid != std::process::id() && scratch::is_alive(self.pid))
+    }
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
+    name.map_or_else(|| "an unnamed host".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The right to write a run directory; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    owner: PathBuf,
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the right, from a dead owner too, or says who has it.
+    pub(crate) fn acquire(root: &Path) -> Result<Self, TrainingError> {
+        let path = root.join(".lock");
+        let failed = |source| TrainingError::Write { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let owner = root.join("owner.json");
+        let before = Owner::read(&owner);
+        let refused = || {
+            let (pid, host) = before.as_ref().map_or_else(
+                || ("a process that is just starting".to_owned(), host()),
+                |owner| (format!("process {}", owner.pid), owner.host.clone()),
+            );
+            TrainingError::RunLocked { path: root.to_owned(), owner: pid, host, record: owner.clone() }
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refused()),
+            Err(TryLockError::Error(source)) => {
+                tracing::warn!("the file system of `{}` knows no locks: {source}", root.display());
+                if before.as_ref().is_some_and(Owner::may_live) {
+                    return Err(refused());
+                }
+            }
+        }
+        if let Some(Owner { pid, host, .. }) = &before {
+            let root = root.display();
+            tracing::warn!("`{root}` was still held by process {pid} on {host}, which is gone; taken over");
+        }
+        let json = serde_json::to_vec_pretty(&Owner::this()).map_err(|e| failed(e.into()))?;
+        durable::replace(&owner, &json)
+            .map_err(|source| TrainingError::Write { path: owner.clone(), source })?;
+        Ok(Self { owner, _file: file })
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Left behind, it only makes the next owner say that this one is gone. The lock itself ends with its file.
+        let _ = std::fs::remove_file(&self.owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_owner_is_named_and_a_dead_one_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = RunLock::acquire(dir.path()).unwrap();
+        let error = RunLock::acquire(dir.path()).unwrap_err().to_string();
+        let this = Owner::this();
+        for word in [&this.pid.to_string(), &this.host, &dir.path().display().to_string()] {
+            assert!(error.contains(word.as_str()), "{error}");
+        }
+        drop(lock);
+        assert!(!dir.path().join("owner.json").exists());
+        let dead = Owner { pid: u32::MAX - 1, ..this.clone() };
+        std::fs::write(dir.path().join("owner.json"), serde_json::to_vec(&dead).unwrap()).unwrap();
+        let lock = RunLock::acquire(dir.path()).unwrap();
+        assert_eq!(Owner::read(&dir.path().join("owner.json")), Some(this));
+        drop(lock);
+    }
+
+    #[test]
+    fn without_locks_only_the_dead_of_this_host_are_followed() {
+        let this = Owner::this();
+        assert!(!this.may_live(), "the record of an earlier process with the same pid");
+        assert!(!Owner { pid: u32::MAX - 1, ..this.clone() }.may_live());
+        assert!(Owner { host: "elsewhere".into(), ..this.clone() }.may_live());
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(Owner { pid: child.id(), ..this }.may_live());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+//! Names of files and directories that are not finished, and the removal of those whose owner died.
+//!
+//! In: the final path; out: `.staging-<pid>-<name>` beside it, on the same file system, so that a rename is enough.
+//! Invariant: what a living process of this machine writes is never removed, and nothing under such a name is ever read.
+
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = ".staging-";
+
+/// The directory of a path.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where this process prepares `path`; `purpose` tells several preparations of one path apart.
+pub(crate) fn beside(path: &Path, purpose: &str) -> PathBuf {
+    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    parent(path).join(format!("{PREFIX}{}-{purpose}{name}", std::process::id()))
+}
+
+/// What a name in a directory is scratch for, if it is any, and whose.
+fn parse(name: &str) -> Option<(u32, &str)> {
+    let (owner, purpose) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    Some((owner.parse().ok()?, purpose))
+}
+
+/// The final name of a scratch name.
+#[cfg(feature = "failpoints")]
+pub(crate) fn purpose(name: &str) -> Option<&str> {
+    Some(parse(name)?.1)
+}
+
+/// Removes the scratch of processes that are gone, and what this process left after an error. Returns how many there were.
+pub(crate) fn collect(dir: &Path) -> std::io::Result<usize> {
+    let mut n_removed = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some((owner, _)) = entry.file_name().to_str().and_then(|n| parse(n).map(|(pid, _)| (pid, ())))
+        else {
+            continue;
+        };
+        if owner != std::process::id() && is_alive(owner) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+        n_removed += 1;
+    }
+    Ok(n_removed)
+}
+
+/// Whether a process of this machine runs. Where the system does not say, it does: scratch is then kept.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    if Path::new("/proc/self/stat").exists() {
+        // `pid (command) state ...`; the command may hold parentheses. A zombie is dead, it only waits to be buried.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        return state.is_some_and(|state| !['Z', 'X', 'x'].contains(&state));
+    }
+    if cfg!(unix) {
+        let pid = pid.to_string();
+        let found = std::process::Command::new("ps").args(["-p", &pid]).output();
+        return found.map_or(true, |output| output.status.success());
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_scratch_of_the_dead_is_collected() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let path = |pid: u32| dir.path().join(format!("{PREFIX}{pid}-step-00000001"));
+        // Above every limit of pids.
+        let (dead, living) = (u32::MAX - 1, child.id());
+        std::fs::create_dir(path(dead)).unwrap();
+        std::fs::write(path(dead).join("model.safetensors"), "half").unwrap();
+        std::fs::create_dir(path(living)).unwrap();
+        std::fs::write(beside(&dir.path().join("LATEST"), ""), "half").unwrap();
+        for kept in ["step-00000001", ".staging-", ".staging-x-1", "LATEST"] {
+            std::fs::write(dir.path().join(kept), "").unwrap();
+        }
+        assert_eq!(collect(dir.path()).unwrap(), 2);
+        assert!(path(living).exists() && !path(dead).exists());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 5);
+        child.kill().unwrap();
+        assert!(!is_alive(living), "a killed child that nobody waited for is dead");
+        child.wait().unwrap();
+        assert_eq!(collect(dir.path()).unwrap(), 1);
+    }
+}
