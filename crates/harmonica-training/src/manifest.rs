@@ -196,16 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn every_other_byte_of_the_manifest_itself_is_found() {
+    fn every_flipped_bit_of_the_manifest_itself_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let bytes = sealed(dir.path());
         assert!(is_whole(dir.path()));
         for i in 0..bytes.len() {
-            for value in 0..=u8::MAX {
+            for bit in 0..8 {
                 let mut changed = bytes.clone();
-                changed[i] = value;
+                changed[i] ^= 1 << bit;
                 std::fs::write(dir.path().join(MANIFEST), &changed).unwrap();
-                assert_eq!(is_whole(dir.path()), changed == bytes, "byte {i} as {value}");
+                assert!(!is_whole(dir.path()), "bit {bit} of byte {i}");
             }
         }
     }
