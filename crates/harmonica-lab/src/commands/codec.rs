@@ -139,7 +139,8 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
 
 /// Every number below `n` once, neighbours far apart: steps of about the golden section, coprime to `n`.
 fn spread(n: usize) -> impl Iterator<Item = usize> {
-    let coprime = |step: usize| (1..=step.min(n)).rev().find(|d| step % d == 0 && n % d == 0) == Some(1);
+    let divides = |d: usize, step: usize| step.is_multiple_of(d) && n.is_multiple_of(d);
+    let coprime = |step: usize| (1..=step.min(n)).rev().find(|d| divides(*d, step)) == Some(1);
     let step = ((n as f64 * 0.618) as usize..n).find(|s| coprime(*s)).unwrap_or(1);
     (0..n).map(move |i| i * step % n)
 }
