@@ -1,7 +1,7 @@
 //! `manifest.json` of a checkpoint: every file with its length and BLAKE3 hash, written last.
 //!
 //! In: a checkpoint directory; out: the state of each of its files. Invariant: a byte that changed in any listed file or in
-//! the manifest itself is found, because the manifest has one spelling and every word of it is compared with the files.
+//! the manifest itself is found and named, because the manifest has one spelling and carries a hash of its own content.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,12 +114,24 @@ impl Display for FileCheck {
 pub(crate) struct Manifest {
     format_version: u32,
     files: BTreeMap<String, FileDigest>,
+    /// Hash of all of the above: tells a changed manifest from a changed file.
+    seal: String,
 }
 
 impl Manifest {
     /// A manifest of files.
     pub(crate) fn new(files: BTreeMap<String, FileDigest>) -> Self {
-        Self { format_version: FORMAT_VERSION, files }
+        let seal = Self::seal_of(&files);
+        Self { format_version: FORMAT_VERSION, files, seal }
+    }
+
+    fn seal_of(files: &BTreeMap<String, FileDigest>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (name, digest) in files {
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+            hasher.update(&digest.bytes.to_le_bytes()).update(digest.blake3.as_bytes());
+        }
+        hasher.finalize().to_string()
     }
 
     /// Its one spelling.
@@ -142,6 +154,10 @@ impl Manifest {
         if manifest.format_version != FORMAT_VERSION {
             let version = manifest.format_version;
             return Err(unreadable(format!("format version {version} is not {FORMAT_VERSION}")));
+        }
+        let found = Self::seal_of(&manifest.files);
+        if manifest.seal != found {
+            return Err(unreadable(format!("its seal is {}, its content has {found}", manifest.seal)));
         }
         if manifest.to_bytes().ok().as_ref() != Some(&bytes) {
             return Err(unreadable("it is not spelled as it was written".into()));
