@@ -1,5 +1,7 @@
 //! What containers say about their own size, where the decoder does not look.
 
+use symphonia::core::packet::Packet;
+
 /// Whether the chunks of a RIFF or AIFF file fill the area that its header declares; `None` for other files and for
 /// streams of unknown length.
 pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
@@ -42,8 +44,36 @@ pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
     Some(agrees && (at == end || at == end + 1))
 }
 
+/// What the packets of an MPEG stream add up to: its decoder searches for the next frame without a word.
+#[derive(Debug, Default)]
+pub(crate) struct MpegTally {
+    bytes: usize,
+    longest_packet: usize,
+    trimmed_frames: u64,
+}
+
+impl MpegTally {
+    /// Two frames of delay and one of padding are what coders add.
+    const MAX_TRIMMED_FRAMES: u64 = 3 * 1152;
+
+    pub(crate) fn count(&mut self, packet: &Packet) {
+        self.bytes += packet.data.len();
+        self.longest_packet = self.longest_packet.max(packet.data.len());
+        self.trimmed_frames += packet.trim_start.get() + packet.trim_end.get();
+    }
+
+    /// What is wrong with the `file` whose packets were counted.
+    pub(crate) fn damage(&self, file: &[u8]) -> Option<&'static str> {
+        // The tag frame and a last frame that was cut are no packets; anything more was skipped in search of a frame.
+        if self.bytes + tag_bytes(file) + 2 * self.longest_packet < file.len() {
+            return Some("parts of it are no audio frames");
+        }
+        (self.trimmed_frames > Self::MAX_TRIMMED_FRAMES).then_some("its tag cuts off more than a coder adds")
+    }
+}
+
 /// Bytes of ID3 tags around MPEG frames.
-pub(crate) fn tag_bytes(bytes: &[u8]) -> usize {
+fn tag_bytes(bytes: &[u8]) -> usize {
     let head = match bytes {
         [b'I', b'D', b'3', _, _, _, a, b, c, d, ..] => {
             10 + [a, b, c, d].into_iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f))

@@ -3,7 +3,7 @@
 //! Damage is never silent: a lost packet, a frame count that differs from the declared one, a FLAC checksum that
 //! does not match and a parser's panic are all errors. Bounded by [`MAX_DURATION_S`].
 
-use crate::container::{chunks_add_up, tag_bytes};
+use crate::container::{MpegTally, chunks_add_up};
 use crate::{AudioError, Waveform};
 use std::io::{Cursor, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,11 +41,11 @@ pub fn load(path: &Path) -> Result<Waveform, AudioError> {
 /// # Errors
 /// As [`load`], without the file system's.
 pub fn load_bytes(bytes: &[u8], name: &str) -> Result<Waveform, AudioError> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, name)))
-        .unwrap_or_else(|_| Err(damaged(name, "the parser gave up on malformed data")))?;
     if chunks_add_up(bytes) == Some(false) {
         return Err(damaged(name, "its chunks do not add up to its declared size"));
     }
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, name)))
+        .unwrap_or_else(|_| Err(damaged(name, "the parser gave up on malformed data")))?;
     if let Some(reason) = decoded.damage() {
         return Err(damaged(name, reason));
     }
@@ -73,8 +73,7 @@ struct Decoded {
     checksum_ok: Option<bool>,
     tolerance_frames: u64,
     is_wav: bool,
-    skipped: bool,
-    overtrimmed: bool,
+    mpeg_damage: Option<&'static str>,
 }
 
 impl Decoded {
@@ -86,11 +85,8 @@ impl Decoded {
         if self.lost_packets > 0 {
             return Some("packets cannot be decoded");
         }
-        if self.skipped {
-            return Some("parts of it are no audio frames");
-        }
-        if self.overtrimmed {
-            return Some("its tag cuts off more than a coder adds");
+        if self.mpeg_damage.is_some() {
+            return self.mpeg_damage;
         }
         if self.chained {
             return Some("several streams are chained in it");
@@ -169,7 +165,7 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
     let (mut samples, mut packet_samples) = (Vec::<f32>::new(), Vec::<f32>::new());
     let (mut rate_hz, mut channels, mut lost_packets) = (0_u32, 0_usize, 0_u64);
     let (mut early_end, mut chained) = (false, false);
-    let (mut read_bytes, mut longest_packet, mut trimmed_frames) = (0, 0, 0_u64);
+    let mut tally = MpegTally::default();
     loop {
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
@@ -187,9 +183,7 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
         if packet.track_id != track_id {
             continue;
         }
-        read_bytes += packet.data.len();
-        longest_packet = longest_packet.max(packet.data.len());
-        trimmed_frames += packet.trim_start.get() + packet.trim_end.get();
+        tally.count(&packet);
         match decoder.decode(&packet) {
             Ok(buffer) => {
                 if buffer.frames() == 0 {
@@ -248,10 +242,7 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
         checksum_ok,
         tolerance_frames: if is_mpeg { 1152 } else { 0 },
         is_wav: format_id == FORMAT_ID_WAVE,
-        // The tag frame and a last frame that was cut are not packets; anything more was skipped in search of a frame.
-        skipped: is_mpeg && read_bytes + tag_bytes(bytes) + 2 * longest_packet < bytes.len(),
-        // Two frames of delay and one of padding are what coders add.
-        overtrimmed: is_mpeg && trimmed_frames > 3 * 1152,
+        mpeg_damage: is_mpeg.then(|| tally.damage(bytes)).flatten(),
     })
 }
 

@@ -24,6 +24,13 @@ pub struct PromptPolicy {
     pub max_text_symbols: usize,
 }
 
+impl PromptPolicy {
+    /// Most frames that a target of `n_frames` takes together with its prompt.
+    pub fn most_frames(&self, n_frames: usize) -> usize {
+        (n_frames + self.max_frames).min(self.max_total_frames.max(n_frames))
+    }
+}
+
 /// Prompts of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptBatch {

@@ -45,9 +45,9 @@ impl CodecGeometry {
         Tensor::from_data(TensorData::new(values, [rows, self.width]), device)
     }
 
-    /// Centroids of one codebook `[rows, width]` on the scale of the first codebook, so that they add up to latents.
-    pub(crate) fn latents(&self, codebook: usize, rows: usize, device: &Device) -> Tensor<2> {
-        self.units(codebook, rows, device) * self.scales[codebook]
+    /// What brings one codebook's unit centroids to the scale of the first codebook's, so that they add up to latents.
+    pub(crate) fn scale(&self, codebook: usize) -> f32 {
+        self.scales[codebook]
     }
 }
 

@@ -14,10 +14,10 @@ use burn::tensor::{Int, Tensor};
 pub(crate) struct LatentEmbedding {
     sum: Param<Tensor<2>>,
     last: Param<Tensor<2>>,
-    /// Centroids of each codebook `[rows, W]`, all on the scale of the first.
-    latents: Vec<Tensor<2>>,
     /// Centroids of each codebook `[rows, W]` of unit mean square.
     units: Vec<Tensor<2>>,
+    /// What brings them to the scale of the first codebook.
+    scales: Vec<f32>,
 }
 
 impl LatentEmbedding {
@@ -33,16 +33,17 @@ impl LatentEmbedding {
         Self {
             sum: make.normal("latent_embedding.sum", shape, deviation),
             last: make.normal("latent_embedding.last", shape, deviation),
-            latents: (0..n_codebooks).map(|q| geometry.latents(q, rows, make.device())).collect(),
             units: (0..n_codebooks).map(|q| geometry.units(q, rows, make.device())).collect(),
+            scales: (0..n_codebooks).map(|q| geometry.scale(q)).collect(),
         }
     }
 
     /// States `[B, T, D]` of the ids `[B, T]` of the codebooks that a stage sees, the first one first.
     pub(crate) fn forward(&self, ids: &[Tensor<2, Int>]) -> Tensor<3> {
-        let read = |tables: &[Tensor<2>], q: usize| look_up(tables[q].clone(), ids[q].clone());
-        let sum = (1..ids.len()).fold(read(&self.latents, 0), |sum, q| sum + read(&self.latents, q));
-        let last = read(&self.units, ids.len() - 1);
+        let read = |q: usize| look_up(self.units[q].clone(), ids[q].clone());
+        let latent = |q: usize| read(q) * self.scales[q];
+        let sum = (1..ids.len()).fold(latent(0), |sum, q| sum + latent(q));
+        let last = read(ids.len() - 1);
         sum.matmul(self.sum.val().unsqueeze()) + last.matmul(self.last.val().unsqueeze())
     }
 }

@@ -41,11 +41,6 @@ impl ArTask {
         Ok(Self { config: config.clone(), cache, geometry, contract, objective, device: device.clone() })
     }
 
-    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
-        let model = &self.config.model.ar;
-        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
-    }
-
     fn input(&self, batch: &TokenBatch, noise: Option<RandomStream>) -> ArInput {
         let targets: Vec<Vec<i32>> = (0..batch.utterances.len()).map(|b| frames(batch, b, 0)).collect();
         let codes = match noise {
@@ -167,13 +162,9 @@ impl Task for ArTask {
         &self.config.training.ar.optimizer
     }
 
-    fn frames_of(&self, utterance: usize) -> usize {
-        let own = self.cache.utterances()[utterance].n_frames;
-        self.prompt_policy(0).map_or(own, |policy| (own + policy.max_frames).min(policy.max_total_frames))
-    }
-
-    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
-        TokenBatch::collect(&self.cache, utterances, self.prompt_policy(position).as_ref())
+    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
+        let model = &self.config.model.ar;
+        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
     }
 
     fn loss(

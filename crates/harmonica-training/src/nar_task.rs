@@ -40,11 +40,6 @@ impl NarTask {
         Ok(Self { config: config.clone(), cache, geometry, contract, objective, device: device.clone() })
     }
 
-    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
-        let model = &self.config.model.nar;
-        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
-    }
-
     /// Input for a stage: codes below it, with noise if a stream is given.
     fn input(&self, batch: &TokenBatch, stage: CodebookIndex, mut noise: Option<RandomStream>) -> NarInput {
         let share = self.config.training.nar.token_noise;
@@ -105,13 +100,9 @@ impl Task for NarTask {
         &self.config.training.nar.optimizer
     }
 
-    fn frames_of(&self, utterance: usize) -> usize {
-        let own = self.cache.utterances()[utterance].n_frames;
-        self.prompt_policy(0).map_or(own, |policy| (own + policy.max_frames).min(policy.max_total_frames))
-    }
-
-    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
-        TokenBatch::collect(&self.cache, utterances, self.prompt_policy(position).as_ref())
+    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
+        let model = &self.config.model.nar;
+        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
     }
 
     fn loss(

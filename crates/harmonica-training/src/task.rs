@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use harmonica_config_schema::OptimizerConfig;
 use harmonica_config_schema::record::CodebookMetrics;
-use harmonica_data::{TokenBatch, TokenCache};
+use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::{InterfaceContract, LossReport, ModelError};
 use std::sync::Arc;
 
@@ -35,11 +35,19 @@ pub trait Task: Send + Sync {
     /// Optimizer.
     fn optimizer(&self) -> &OptimizerConfig;
 
-    /// Most frames that an utterance takes in a batch: its own, and those of a prompt if the model takes one.
-    fn frames_of(&self, utterance: usize) -> usize;
+    /// Where the prompts of the batch at a position come from; `None` where the model takes none.
+    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy>;
+
+    /// Most frames that an utterance takes in a batch: its own, and those of its prompt.
+    fn frames_of(&self, utterance: usize) -> usize {
+        let own = self.cache().utterances()[utterance].n_frames;
+        self.prompt_policy(0).map_or(own, |policy| policy.most_frames(own))
+    }
 
     /// The batch at a position counted over the whole run.
-    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch;
+    fn batch(&self, utterances: &[usize], position: u64) -> TokenBatch {
+        TokenBatch::collect(self.cache(), utterances, self.prompt_policy(position).as_ref())
+    }
 
     /// Cost of a batch.
     ///
