@@ -3,12 +3,11 @@
 use burn::tensor::Device;
 use harmonica_config_schema::{Conditioning, Fingerprint};
 use harmonica_inference::{
-    Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest, Synthesizer,
-    SynthesizerBuilder,
+    BUNDLE_VERSION, Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest,
+    Synthesizer, SynthesizerBuilder,
 };
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::Fixture;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 fn parts(f: &Fixture, dir: &Path) -> BundleParts {
@@ -18,7 +17,7 @@ fn parts(f: &Fixture, dir: &Path) -> BundleParts {
     let nar = NarModel::new(&f.config.model.nar, spec, n_ids, n_voices, Some(&geometry), 3, &Device::flex());
     BundleParts {
         manifest: BundleManifest {
-            format_version: 1,
+            format_version: BUNDLE_VERSION,
             name: "test".into(),
             config: f.config.fingerprint(),
             ar: f.config.model.ar.clone(),
@@ -30,7 +29,6 @@ fn parts(f: &Fixture, dir: &Path) -> BundleParts {
             known_words: Some(vec!["abc".into()]),
             decode: f.config.decode.clone(),
             updates: [0, 0],
-            files: BTreeMap::new(),
         },
         ar: WeightStore::of(&ar),
         nar: WeightStore::of(&nar),
@@ -93,5 +91,5 @@ fn parts_that_do_not_belong_together_are_refused() {
     let bytes = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &bytes[..bytes.len() - 7]).unwrap();
     let error = Bundle::open(&dir.path().join("bundle")).err().unwrap().to_string();
-    assert!(error.contains("ar.safetensors") && error.contains("hash"), "{error}");
+    assert!(error.contains("ar.safetensors") && error.contains("expected"), "{error}");
 }

@@ -63,7 +63,7 @@ pub(crate) fn task_nar(f: &Fixture) -> NarTask {
 }
 
 fn assert_same_run(a: &Path, b: &Path) {
-    for name in ["model.safetensors", "ema.safetensors", "state.json"] {
+    for name in ["model.safetensors", "ema.safetensors", "optimizer.bpk", "state.json", "manifest.json"] {
         let read = |root: &Path| std::fs::read(root.join("step-00000009").join(name)).unwrap();
         assert!(read(a) == read(b), "{name} differs");
     }

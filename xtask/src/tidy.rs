@@ -7,23 +7,25 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 700;
 
 /// Every crate, and the crates of this workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("config-schema", &[]),
-    ("audio", &["config-schema"]),
+    ("storage", &[]),
+    ("audio", &["storage", "config-schema"]),
     ("text", &["config-schema"]),
     ("runtime", &["config-schema"]),
     ("model-core", &["config-schema"]),
-    ("codec", &["audio", "config-schema"]),
-    ("eval", &["audio", "text", "config-schema"]),
-    ("data", &["codec", "audio", "text", "config-schema"]),
+    ("codec", &["audio", "storage", "config-schema"]),
+    ("eval", &["audio", "text", "storage", "config-schema"]),
+    ("data", &["codec", "audio", "text", "storage", "config-schema"]),
     ("research", &["model-core", "config-schema"]),
-    ("training", &["model-core", "data", "config-schema"]),
-    ("inference", &["model-core", "codec", "runtime", "eval", "audio", "text", "config-schema"]),
-    ("cli", &["inference", "runtime", "audio", "config-schema"]),
+    ("training", &["model-core", "data", "storage", "config-schema"]),
+    ("inference", &["model-core", "codec", "runtime", "eval", "audio", "text", "storage", "config-schema"]),
+    ("cli", &["inference", "runtime", "audio", "storage", "config-schema"]),
     (
         "lab",
         &[
             "config-schema",
+            "storage",
             "audio",
             "text",
             "codec",

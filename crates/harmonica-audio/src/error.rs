@@ -1,5 +1,6 @@
 //! What can go wrong with sound.
 
+use harmonica_storage::StorageError;
 use std::path::PathBuf;
 
 /// Why audio was refused.
@@ -49,13 +50,16 @@ pub enum AudioError {
         /// What the resampler said.
         reason: String,
     },
-    /// The file cannot be written.
-    #[error("cannot write audio `{}`; check that its directory exists and is writable", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the encoder or file system said.
+    /// The waveform does not fit a WAV file.
+    #[error("a waveform of {duration_s:.0} s does not fit a WAV file; cut it into parts")]
+    Encode {
+        /// Its length.
+        duration_s: f64,
+        /// What the encoder said.
         #[source]
         source: hound::Error,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }

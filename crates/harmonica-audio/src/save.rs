@@ -1,7 +1,8 @@
 //! Waveforms to 16-bit WAV.
 
 use crate::{AudioError, Waveform};
-use std::io::{Cursor, Write};
+use harmonica_storage::publish;
+use std::io::Cursor;
 use std::path::Path;
 
 /// The waveform as the bytes of a 16-bit WAV file; samples beyond full scale are clamped.
@@ -9,7 +10,7 @@ use std::path::Path;
 /// # Errors
 /// More samples than a WAV file can hold.
 pub fn wav_bytes(waveform: &Waveform) -> Result<Vec<u8>, AudioError> {
-    encode(waveform).map_err(|source| AudioError::Write { path: "memory".into(), source })
+    encode(waveform).map_err(|source| AudioError::Encode { duration_s: waveform.duration_s(), source })
 }
 
 /// Writes a 16-bit WAV file, beside and renamed, so that no reader ever sees half of it.
@@ -17,20 +18,7 @@ pub fn wav_bytes(waveform: &Waveform) -> Result<Vec<u8>, AudioError> {
 /// # Errors
 /// A directory that is missing or cannot be written to.
 pub fn save(path: &Path, waveform: &Waveform) -> Result<(), AudioError> {
-    let write = || -> Result<(), hound::Error> {
-        let bytes = encode(waveform)?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let written = std::fs::File::create(&beside)
-            .and_then(|mut file| file.write_all(&bytes))
-            .and_then(|()| std::fs::rename(&beside, path));
-        if written.is_err() {
-            // Best effort: the error that matters is the one being returned.
-            let _ = std::fs::remove_file(&beside);
-        }
-        Ok(written?)
-    };
-    write().map_err(|source| AudioError::Write { path: path.to_owned(), source })
+    Ok(publish(path, &wav_bytes(waveform)?)?)
 }
 
 fn encode(waveform: &Waveform) -> Result<Vec<u8>, hound::Error> {

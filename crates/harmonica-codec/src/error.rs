@@ -1,6 +1,7 @@
 //! What can go wrong with a codec.
 
 use harmonica_audio::AudioError;
+use harmonica_storage::StorageError;
 use std::path::PathBuf;
 
 /// Why a codec refused.
@@ -16,14 +17,8 @@ pub enum CodecError {
         reason: String,
     },
     /// Its files cannot be written.
-    #[error("cannot write the codec to `{}`; check that the directory is writable", path.display())]
-    Write {
-        /// Directory or file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// There is too little audio to fit it.
     #[error(
         "fitting needs at least {needed} codec frames but the corpus has {found}; add audio or lower codec.mel_rvq.codebook_size"

@@ -1,10 +1,11 @@
-//! A codec as a directory: `codec.json` (kind, settings, fingerprint) and `codec.safetensors` (weights).
+//! A codec as a sealed directory: `codec.json` (kind, settings, fingerprint) and `codec.safetensors` (weights).
 
 use crate::linear_maps::CONTEXT;
 use crate::mel_rvq::MelRvqWeights;
 use crate::{AudioCodec, CodecError, CodecTokens, MelRvq};
 use half::f16;
 use harmonica_config_schema::{CodecKind, CodecSpec, Fingerprint, MelRvqConfig};
+use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, publish};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -24,13 +25,11 @@ struct Description {
     mel_rvq: MelRvqConfig,
 }
 
-/// Writes a codec to a directory, which is made if it is missing.
+/// Writes a codec to a directory, in the place of a codec that stood there.
 ///
 /// # Errors
-/// A directory that cannot be written to.
+/// A directory that cannot be written to or that holds something else.
 pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
-    let write_error = |path: &Path, source| CodecError::Write { path: path.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(|e| write_error(dir, e))?;
     let config = codec.config();
     let stacked = config.stack * config.n_mels;
     let weights = codec.weights();
@@ -47,33 +46,35 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
             bytes(&weights.codebooks.concat()),
         ),
     ];
-    let invalid = |e: safetensors::SafeTensorError| std::io::Error::other(e.to_string());
-    let path = dir.join(WEIGHTS);
     let serialized = tensors
         .iter()
         .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F16, shape.clone(), data)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .and_then(|views| safetensors::serialize(views, None))
-        .map_err(|e| write_error(&path, invalid(e)))?;
-    std::fs::write(&path, serialized).map_err(|e| write_error(&path, e))?;
+        .map_err(|e| StorageError::encode(&dir.join(WEIGHTS), e))?;
     let description = Description {
         format_version: FORMAT_VERSION,
         kind: CodecKind::MelRvq,
         fingerprint: codec.fingerprint().clone(),
         mel_rvq: config.clone(),
     };
-    let path = dir.join(DESCRIPTION);
-    let json = serde_json::to_vec_pretty(&description).map_err(|e| write_error(&path, e.into()))?;
-    std::fs::write(&path, json).map_err(|e| write_error(&path, e))
+    let json = serde_json::to_vec_pretty(&description)
+        .map_err(|e| StorageError::encode(&dir.join(DESCRIPTION), e))?;
+    let mut staged = Staged::begin_in_place_of(dir, DESCRIPTION, "codec")?;
+    staged.file(WEIGHTS, &serialized)?;
+    staged.file(DESCRIPTION, &json)?;
+    Ok(staged.commit()?)
 }
 
-/// Opens the codec in a directory and checks its fingerprint.
+/// Opens the codec in a directory and checks every byte of it.
 ///
 /// # Errors
 /// Files that are missing, damaged or of another version.
 pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
     let refuse = |file: &str, reason: String| CodecError::Read { path: dir.join(file), reason };
-    let read = |file: &str| std::fs::read(dir.join(file)).map_err(|e| refuse(file, e.to_string()));
+    let damaged = |check: FileCheck| CodecError::Read { path: dir.to_owned(), reason: check.to_string() };
+    let sealed = Sealed::open(dir).map_err(damaged)?;
+    let read = |file: &str| sealed.read(file).map_err(damaged);
     let description: Description =
         serde_json::from_slice(&read(DESCRIPTION)?).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
     if description.format_version != FORMAT_VERSION {
@@ -112,7 +113,6 @@ pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
 /// # Errors
 /// A path that cannot be written to.
 pub fn write_tokens(tokens: &CodecTokens, path: &Path) -> Result<(), CodecError> {
-    let failed = |source| CodecError::Write { path: path.to_owned(), source };
     let codes: Vec<u8> = tokens.codes().iter().flat_map(|c| i32::from(*c).to_le_bytes()).collect();
     let n_samples = (tokens.n_samples() as i32).to_le_bytes();
     let shape = vec![tokens.n_codebooks(), tokens.n_frames()];
@@ -121,8 +121,8 @@ pub fn write_tokens(tokens: &CodecTokens, path: &Path) -> Result<(), CodecError>
     });
     let bytes = views
         .and_then(|views| safetensors::serialize(views, None))
-        .map_err(|e| failed(std::io::Error::other(e.to_string())))?;
-    std::fs::write(path, bytes).map_err(failed)
+        .map_err(|e| StorageError::encode(path, e))?;
+    Ok(publish(path, &bytes)?)
 }
 
 /// Reads tokens that [`write_tokens`] wrote; without `n_samples` they stand for whole frames.

@@ -1,13 +1,20 @@
-//! Encoded utterances on disk: `index.json`, `codes.bin` (u16, little endian) and `fingerprint.json`.
+//! Encoded utterances as a sealed directory: `index.json`, `codes.bin` (u16, little endian) and `fingerprint.json`.
 //!
-//! Written beside and renamed. Invariant: what opens is whole (hashed), of the settings asked for, and in range.
+//! Invariant: what opens is whole, of the settings asked for, and in range.
 
 use crate::{CacheFingerprint, DataError, Split};
 use harmonica_codec::CodecTokens;
 use harmonica_config_schema::{CodecSpec, Fingerprint};
+use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, require_space};
 use harmonica_text::Vocab;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+const CODES: &str = "codes.bin";
+const FINGERPRINT: &str = "fingerprint.json";
+const INDEX: &str = "index.json";
+/// 2: hashes stand in the manifest.
+const FORMAT_VERSION: u32 = 2;
 
 /// One encoded utterance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +47,6 @@ struct Index {
     spec: CodecSpec,
     vocab: Vocab,
     speakers: Vec<String>,
-    codes_blake3: String,
     utterances: Vec<CachedUtterance>,
 }
 
@@ -123,41 +129,28 @@ impl TokenCache {
         &self.codes[u.first_code..u.first_code + u.n_frames * self.spec.n_codebooks]
     }
 
-    /// Writes the cache, replacing what was in `dir`.
+    /// Writes the cache, in the place of a cache that stood there.
     ///
     /// # Errors
-    /// A directory that cannot be written to.
+    /// A directory that cannot be written to or that holds something else.
     pub fn write(&self, dir: &Path) -> Result<(), DataError> {
-        let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let failed = |source| DataError::Write { path: dir.to_owned(), source };
-        if dir.exists() && !dir.join("fingerprint.json").exists() {
-            let mut entries = std::fs::read_dir(dir).map_err(failed)?;
-            if entries.next().is_some() {
-                let reason = "it holds files that are no cache; choose another data.cache_dir";
-                return Err(failed(std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
-            }
-        }
-        std::fs::create_dir_all(parent).map_err(failed)?;
-        let beside = tempfile::Builder::new().prefix(".cache-").tempdir_in(parent).map_err(failed)?;
         let bytes: Vec<u8> = self.codes.iter().flat_map(|c| c.to_le_bytes()).collect();
         let index = Index {
-            format_version: 1,
+            format_version: FORMAT_VERSION,
             spec: self.spec.clone(),
             vocab: self.vocab.clone(),
             speakers: self.speakers.clone(),
-            codes_blake3: blake3::hash(&bytes).to_string(),
             utterances: self.utterances.clone(),
         };
-        let json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(|e| failed(e.into()));
-        std::fs::write(beside.path().join("codes.bin"), bytes).map_err(failed)?;
-        std::fs::write(beside.path().join("index.json"), json(serde_json::to_vec(&index))?)
-            .map_err(failed)?;
-        let fingerprint = json(serde_json::to_vec_pretty(&self.fingerprint))?;
-        std::fs::write(beside.path().join("fingerprint.json"), fingerprint).map_err(failed)?;
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).map_err(failed)?;
-        }
-        std::fs::rename(beside.keep(), dir).map_err(failed)
+        let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
+        let index = serde_json::to_vec(&index).map_err(unspelled)?;
+        let fingerprint = serde_json::to_vec_pretty(&self.fingerprint).map_err(unspelled)?;
+        require_space(dir, (bytes.len() + index.len() + fingerprint.len()) as u64)?;
+        let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
+        staged.file(CODES, &bytes)?;
+        staged.file(INDEX, &index)?;
+        staged.file(FINGERPRINT, &fingerprint)?;
+        Ok(staged.commit()?)
     }
 
     /// Opens a cache. With `wanted`, a cache made from anything else is refused.
@@ -165,13 +158,15 @@ impl TokenCache {
     /// # Errors
     /// A cache that is missing, damaged or stale; a stale one with each differing key.
     pub fn open(dir: &Path, wanted: Option<&CacheFingerprint>) -> Result<Self, DataError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            std::fs::read(&path).map_err(|source| DataError::Read { path, source })
-        };
+        if !dir.is_dir() {
+            return Err(DataError::NoCache { path: dir.to_owned() });
+        }
         let damaged = |reason: String| DataError::DamagedCache { path: dir.to_owned(), reason };
-        let fingerprint: CacheFingerprint = serde_json::from_slice(&read("fingerprint.json")?)
-            .map_err(|e| damaged(format!("fingerprint.json: {e}")))?;
+        let changed = |check: FileCheck| damaged(check.to_string());
+        let sealed = Sealed::open(dir).map_err(changed)?;
+        let read = |name: &str| sealed.read(name).map_err(changed);
+        let fingerprint: CacheFingerprint = serde_json::from_slice(&read(FINGERPRINT)?)
+            .map_err(|e| damaged(format!("{FINGERPRINT}: {e}")))?;
         if let Some(wanted) = wanted {
             let differences = fingerprint.differences(wanted);
             if !differences.is_empty() {
@@ -179,14 +174,11 @@ impl TokenCache {
             }
         }
         let index: Index =
-            serde_json::from_slice(&read("index.json")?).map_err(|e| damaged(format!("index.json: {e}")))?;
-        if index.format_version != 1 {
-            return Err(damaged(format!("format version {} is not 1", index.format_version)));
+            serde_json::from_slice(&read(INDEX)?).map_err(|e| damaged(format!("{INDEX}: {e}")))?;
+        if index.format_version != FORMAT_VERSION {
+            return Err(damaged(format!("format version {} is not {FORMAT_VERSION}", index.format_version)));
         }
-        let bytes = read("codes.bin")?;
-        if blake3::hash(&bytes).to_string() != index.codes_blake3 {
-            return Err(damaged("codes.bin does not match its hash".into()));
-        }
+        let bytes = read(CODES)?;
         let (pairs, _) = bytes.as_chunks::<2>();
         let codes: Vec<u16> = pairs.iter().map(|p| u16::from_le_bytes(*p)).collect();
         let cache = Self {

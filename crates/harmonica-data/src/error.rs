@@ -2,6 +2,7 @@
 
 use harmonica_audio::AudioError;
 use harmonica_codec::CodecError;
+use harmonica_storage::StorageError;
 use std::path::PathBuf;
 
 /// Why data was refused.
@@ -18,14 +19,8 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write `{}`; check that its directory is writable and the disk is not full", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A line of a manifest is malformed.
     #[error("`{}` line {line}: {reason}", path.display())]
     Manifest {
@@ -58,7 +53,13 @@ pub enum DataError {
         /// Each differing key with both values.
         differences: Vec<String>,
     },
-    /// The cache's files contradict each other.
+    /// There is no cache.
+    #[error("there is no token cache at `{}`; make it with `harmonica-lab preprocess`", path.display())]
+    NoCache {
+        /// The cache directory.
+        path: PathBuf,
+    },
+    /// The cache is not as it was written, or its files contradict each other.
     #[error("the cache at `{}` is damaged: {reason}; rebuild it with `harmonica-lab preprocess`", path.display())]
     DamagedCache {
         /// The cache directory.

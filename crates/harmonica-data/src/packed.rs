@@ -2,6 +2,7 @@
 
 use crate::DataError;
 use harmonica_audio::{Waveform, load, save};
+use harmonica_storage::{collect_scratch, make_directory, replace};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,7 +19,8 @@ pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
     let mut rows = String::new();
     let mut streams: BTreeMap<String, Waveform> = BTreeMap::new();
     let wavs = corpus.join("wavs");
-    std::fs::create_dir_all(&wavs).map_err(|source| DataError::Write { path: wavs.clone(), source })?;
+    make_directory(&wavs)?;
+    collect_scratch(&wavs)?;
     let mut n = 0;
     for (number, line) in text.lines().enumerate().skip(1) {
         let refuse = |reason: &str| DataError::Manifest {
@@ -53,6 +55,6 @@ pub fn unpack(packed: &Path, corpus: &Path) -> Result<usize, DataError> {
         n += 1;
     }
     // Written last: a corpus without its table is not a corpus yet.
-    std::fs::write(&metadata, rows).map_err(|source| DataError::Write { path: metadata, source })?;
+    replace(&metadata, rows.as_bytes())?;
     Ok(n)
 }

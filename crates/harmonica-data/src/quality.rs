@@ -6,6 +6,7 @@
 use crate::DataError;
 use harmonica_audio::QualityStats;
 use harmonica_config_schema::QualityThresholds;
+use harmonica_storage::{StorageError, make_directory, publish};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -113,13 +114,10 @@ impl QualityReport {
     /// # Errors
     /// A directory that cannot be written to.
     pub fn write(&self, dir: &Path) -> Result<(), DataError> {
-        std::fs::create_dir_all(dir).map_err(|source| DataError::Write { path: dir.to_owned(), source })?;
-        let write = |name: &str, content: String| {
-            let path = dir.join(name);
-            std::fs::write(&path, content).map_err(|source| DataError::Write { path, source })
-        };
+        make_directory(dir)?;
+        let write = |name: &str, content: String| publish(&dir.join(name), content.as_bytes());
         let json = serde_json::to_string_pretty(self)
-            .map_err(|e| DataError::Write { path: dir.join("quality.json"), source: e.into() })?;
+            .map_err(|e| StorageError::encode(&dir.join("quality.json"), e))?;
         write("quality.json", json)?;
         let mut csv =
             "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n"
@@ -145,7 +143,7 @@ impl QualityReport {
         write("quality.csv", csv)?;
         let blacklist =
             self.utterances.iter().filter(|r| !r.reasons.is_empty()).map(|r| format!("{}\n", r.id)).collect();
-        write("blacklist.txt", blacklist)
+        Ok(write("blacklist.txt", blacklist)?)
     }
 }
 

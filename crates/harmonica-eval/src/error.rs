@@ -1,5 +1,6 @@
 //! What can go wrong while judging.
 
+use harmonica_storage::StorageError;
 use std::path::PathBuf;
 
 /// Why an evaluation stopped.
@@ -16,14 +17,8 @@ pub enum EvalError {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write `{}`; check that the directory is writable", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A line of a suite is malformed.
     #[error("`{}` line {line}: {reason}; expected path, tab, text or {{\"id\", \"text\", \"speaker\", \"audio\"}}", path.display())]
     Suite {

@@ -3,6 +3,7 @@
 use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{EvaluationRecord, MetricsLine, RunManifest};
+use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
 
 /// What a run left behind.
@@ -36,13 +37,9 @@ pub struct ReportInput {
 /// # Errors
 /// A directory that cannot be written to.
 pub fn write_report(input: &ReportInput, dir: &Path) -> Result<(), EvalError> {
-    let write = |name: &str, content: String| {
-        let path = dir.join(name);
-        std::fs::write(&path, content).map_err(|source| EvalError::Write { path, source })
-    };
-    std::fs::create_dir_all(dir).map_err(|source| EvalError::Write { path: dir.to_owned(), source })?;
-    write("report.md", markdown(input))?;
-    write("report.html", html::page(input))
+    make_directory(dir)?;
+    publish(&dir.join("report.md"), markdown(input).as_bytes())?;
+    Ok(publish(&dir.join("report.html"), html::page(input).as_bytes())?)
 }
 
 pub(crate) fn percent(value: Option<f64>) -> String {

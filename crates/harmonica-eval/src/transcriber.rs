@@ -1,6 +1,7 @@
 //! Recognizers: programs that nobody here wrote.
 
 use crate::EvalError;
+use harmonica_storage::publish;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,7 +59,7 @@ impl Transcriber for CommandTranscriber {
         }
         let list = std::env::temp_dir().join(format!("harmonica-wavs-{}.txt", std::process::id()));
         let text: String = wavs.iter().map(|w| format!("{}\n", w.display())).collect();
-        std::fs::write(&list, text).map_err(|source| EvalError::Write { path: list.clone(), source })?;
+        publish(&list, text.as_bytes())?;
         let heard = self.run("{list}", &list);
         // Best effort: a left-over list of paths harms nobody.
         let _ = std::fs::remove_file(&list);

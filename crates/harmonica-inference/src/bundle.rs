@@ -1,16 +1,19 @@
 //! One directory that speaks: weights of both models, codec, vocabulary, contracts, voices.
 //!
-//! Written beside and renamed. Invariant: what opens is hashed, complete and belongs together.
+//! A sealed directory. Invariant: what opens is whole and belongs together.
 
 use crate::InferenceError;
 use harmonica_codec::{AudioCodec, MelRvq};
 use harmonica_config_schema::{ArModelConfig, DecodeConfig, Fingerprint, NarModelConfig};
 use harmonica_model_core::{InterfaceContract, WeightStore};
+use harmonica_storage::{FileCheck, MANIFEST, Sealed, Staged, StorageError, require_space};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Version of `bundle.json`. 2: hashes stand in the manifest.
+pub const BUNDLE_VERSION: u32 = 2;
 
 /// `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,14 +43,12 @@ pub struct BundleManifest {
     pub decode: DecodeConfig,
     /// Updates of the AR and the NAR model.
     pub updates: [u64; 2],
-    /// BLAKE3 of every other file.
-    pub files: BTreeMap<String, String>,
 }
 
 /// What a bundle is made of.
 #[derive(Debug, Clone)]
 pub struct BundleParts {
-    /// Everything but `files`, which is computed.
+    /// What it will say of itself.
     pub manifest: BundleManifest,
     /// Averaged AR weights.
     pub ar: WeightStore,
@@ -70,49 +71,41 @@ pub struct Bundle {
     pub codec: Arc<MelRvq>,
 }
 
-const CODEC_FILES: [&str; 2] = ["codec.json", "codec.safetensors"];
+const DESCRIPTION: &str = "bundle.json";
+const AR: &str = "ar.safetensors";
+const NAR: &str = "nar.safetensors";
+const CODEC: &str = "codec";
 
 impl Bundle {
-    /// Writes a bundle with f16 weights, replacing what was at `dir`.
+    /// Writes a bundle with f16 weights, in the place of a bundle that stood there.
     ///
     /// # Errors
-    /// A directory that cannot be written to, or a codec that cannot be read.
+    /// A directory that cannot be written to or holds something else, or a codec that cannot be read.
     pub fn write(parts: &BundleParts, dir: &Path) -> Result<(), InferenceError> {
-        let failed = |path: &Path, source| InferenceError::Write { path: path.to_owned(), source };
-        if dir.exists() && !dir.join("bundle.json").exists() {
-            let mut entries = std::fs::read_dir(dir).map_err(|e| failed(dir, e))?;
-            if entries.next().is_some() {
-                let reason = "it holds files that are no bundle; choose another directory".to_owned();
-                return Err(InferenceError::Bundle { path: dir.to_owned(), reason });
-            }
+        let codec_dir = &parts.codec_dir;
+        let unreadable =
+            |check: FileCheck| InferenceError::Bundle { path: codec_dir.clone(), reason: check.to_string() };
+        let codec = Sealed::open(codec_dir).map_err(unreadable)?;
+        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+        for name in codec.files() {
+            files.push((format!("{CODEC}/{name}"), codec.read(name).map_err(unreadable)?));
         }
-        let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
-        let beside =
-            tempfile::Builder::new().prefix(".bundle-").tempdir_in(parent).map_err(|e| failed(parent, e))?;
-        let codec_dir = beside.path().join("codec");
-        std::fs::create_dir(&codec_dir).map_err(|e| failed(&codec_dir, e))?;
-        for name in CODEC_FILES {
-            let from = parts.codec_dir.join(name);
-            std::fs::copy(&from, codec_dir.join(name)).map_err(|e| InferenceError::Bundle {
-                path: from.clone(),
-                reason: format!("the codec file cannot be copied: {e}"),
-            })?;
+        let manifest = std::fs::read(codec_dir.join(MANIFEST))
+            .map_err(|e| InferenceError::Bundle { path: codec_dir.join(MANIFEST), reason: e.to_string() })?;
+        files.push((format!("{CODEC}/{MANIFEST}"), manifest));
+        for (name, weights) in [(AR, &parts.ar), (NAR, &parts.nar)] {
+            let bytes = weights.to_bytes(true).map_err(|e| StorageError::encode(&dir.join(name), e))?;
+            files.push((name.to_owned(), bytes));
         }
-        parts.ar.save(&beside.path().join("ar.safetensors"), true)?;
-        parts.nar.save(&beside.path().join("nar.safetensors"), true)?;
-        let mut manifest = parts.manifest.clone();
-        for name in files() {
-            let path = beside.path().join(&name);
-            let bytes = std::fs::read(&path).map_err(|e| failed(&path, e))?;
-            manifest.files.insert(name, blake3::hash(&bytes).to_string());
+        let json = serde_json::to_vec_pretty(&parts.manifest)
+            .map_err(|e| StorageError::encode(&dir.join(DESCRIPTION), e))?;
+        files.push((DESCRIPTION.to_owned(), json));
+        require_space(dir, files.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
+        let mut staged = Staged::begin_in_place_of(dir, DESCRIPTION, "bundle")?;
+        for (name, bytes) in &files {
+            staged.file(name, bytes)?;
         }
-        let json = serde_json::to_vec_pretty(&manifest).map_err(|e| failed(dir, e.into()))?;
-        std::fs::write(beside.path().join("bundle.json"), json).map_err(|e| failed(dir, e))?;
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).map_err(|e| failed(dir, e))?;
-        }
-        std::fs::rename(beside.keep(), dir).map_err(|e| failed(dir, e))
+        Ok(staged.commit()?)
     }
 
     /// Opens a bundle and checks that its parts are whole and belong together.
@@ -121,37 +114,30 @@ impl Bundle {
     /// Files that are missing or damaged, or parts that do not belong together, with every violated field.
     pub fn open(dir: &Path) -> Result<Self, InferenceError> {
         let refuse = |name: &str, reason: String| InferenceError::Bundle { path: dir.join(name), reason };
-        let bytes =
-            std::fs::read(dir.join("bundle.json")).map_err(|e| refuse("bundle.json", e.to_string()))?;
+        let damaged =
+            |check: FileCheck| InferenceError::Bundle { path: dir.to_owned(), reason: check.to_string() };
+        let sealed = Sealed::open(dir).map_err(damaged)?;
+        let read = |name: &str| sealed.read(name).map_err(damaged);
         let manifest: BundleManifest =
-            serde_json::from_slice(&bytes).map_err(|e| refuse("bundle.json", e.to_string()))?;
-        if manifest.format_version != 1 {
-            return Err(refuse(
-                "bundle.json",
-                format!("format version {} is not 1", manifest.format_version),
-            ));
+            serde_json::from_slice(&read(DESCRIPTION)?).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
+        if manifest.format_version != BUNDLE_VERSION {
+            let reason = format!("format version {} is not {BUNDLE_VERSION}", manifest.format_version);
+            return Err(refuse(DESCRIPTION, reason));
         }
-        for name in files() {
-            let bytes = std::fs::read(dir.join(&name)).map_err(|e| refuse(&name, e.to_string()))?;
-            let wanted = manifest.files.get(&name);
-            if wanted != Some(&blake3::hash(&bytes).to_string()) {
-                return Err(refuse(&name, "it does not match the hash in bundle.json".into()));
-            }
+        // The codec is opened from its own directory; here its files are held against the bundle's manifest.
+        let prefix = format!("{CODEC}/");
+        for name in sealed.files().filter(|name| name.starts_with(&prefix)) {
+            read(name)?;
         }
-        let codec = harmonica_codec::open(&dir.join("codec"))?;
+        let codec = harmonica_codec::open(&dir.join(CODEC))?;
         manifest.ar_contract.check_nar(&manifest.nar_contract)?;
         manifest.ar_contract.check_codec(codec.spec(), codec.fingerprint())?;
         manifest.ar_contract.check_text(&manifest.vocab.fingerprint(), NORMALIZER_VERSION)?;
         Ok(Self {
-            ar: WeightStore::read(&dir.join("ar.safetensors"))?,
-            nar: WeightStore::read(&dir.join("nar.safetensors"))?,
+            ar: WeightStore::from_bytes(&read(AR)?, &dir.join(AR))?,
+            nar: WeightStore::from_bytes(&read(NAR)?, &dir.join(NAR))?,
             codec,
             manifest,
         })
     }
-}
-
-fn files() -> Vec<String> {
-    let codec = CODEC_FILES.iter().map(|name| format!("codec/{name}"));
-    codec.chain(["ar.safetensors".into(), "nar.safetensors".into()]).collect()
 }

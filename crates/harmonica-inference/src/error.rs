@@ -4,6 +4,7 @@ use harmonica_audio::AudioError;
 use harmonica_codec::CodecError;
 use harmonica_model_core::ModelError;
 use harmonica_runtime::RuntimeError;
+use harmonica_storage::StorageError;
 use harmonica_text::TextError;
 use std::path::PathBuf;
 
@@ -19,15 +20,9 @@ pub enum InferenceError {
         /// What is wrong.
         reason: String,
     },
-    /// The bundle cannot be written.
-    #[error("cannot write the bundle `{}`; check that the directory is writable", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The voice is unknown.
     #[error("the bundle has no voice `{voice}`; it has: {}", known.join(", "))]
     UnknownVoice {

@@ -19,7 +19,7 @@ mod error;
 mod speech;
 mod synthesizer;
 
-pub use bundle::{Bundle, BundleManifest, BundleParts};
+pub use bundle::{BUNDLE_VERSION, Bundle, BundleManifest, BundleParts};
 pub use error::InferenceError;
 pub use harmonica_audio::Waveform;
 pub use harmonica_codec::CodecTokens;

@@ -71,5 +71,6 @@ from_errors! {
     InferenceError => InferenceError::is_refusal,
     TrainingError => |e| matches!(e, TrainingError::Model(ModelError::ContractViolated { .. })),
     harmonica_audio::AudioError => |_| false,
+    harmonica_storage::StorageError => |_| false,
     harmonica_text::TextError => |_| false,
 }

@@ -7,6 +7,7 @@ use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
 use harmonica_model_core::ArModel;
 use harmonica_model_core::decode::ArDecoder;
+use harmonica_storage::make_directory;
 use harmonica_training::{Progress, TrainObserver};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl HearItLearn {
             .iter()
             .flat_map(|c| vectors[*c as usize * width..][..width].iter().copied())
             .collect();
-        std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
+        make_directory(&self.dir).map_err(|e| e.to_string())?;
         let path = self.dir.join(format!("update-{update:08}.wav"));
         save(&path, &self.codec.decode_latent(&latents)).map_err(|e| e.to_string())?;
         Ok(path)

@@ -14,15 +14,6 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
-    /// A weight file cannot be written.
-    #[error("cannot write weights `{}`; check that the directory is writable and the disk is not full", path.display())]
-    WriteWeights {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
     /// Weights of another model.
     #[error("the weights do not fit the model: {}; load them with the configuration they were trained with", problems.join("; "))]
     WeightsMismatch {

@@ -151,17 +151,7 @@ impl WeightStore {
         Ok(Self { tensors })
     }
 
-    /// Writes safetensors; `half` halves their size (f16).
-    ///
-    /// # Errors
-    /// A path that cannot be written to.
-    pub fn save(&self, path: &Path, half: bool) -> Result<(), ModelError> {
-        let failed = |source| ModelError::WriteWeights { path: path.to_owned(), source };
-        std::fs::write(path, self.to_bytes(half).map_err(|e| failed(std::io::Error::other(e.to_string())))?)
-            .map_err(failed)
-    }
-
-    /// The safetensors bytes: the same weights always give the same bytes.
+    /// The safetensors bytes, with `half` as f16: the same weights always give the same bytes.
     ///
     /// # Errors
     /// None for weights of a model.
@@ -190,6 +180,14 @@ impl WeightStore {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         Ok(Self { tensors: Tensors::read(path)?.tensors })
     }
+
+    /// Weights from the bytes of a safetensors file; `path` is where they are from.
+    ///
+    /// # Errors
+    /// Bytes that are damaged or of another type.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
+        Ok(Self { tensors: Tensors::from_bytes(bytes, path)?.tensors })
+    }
 }
 
 /// Any safetensors file, every number type as f32.
@@ -204,9 +202,14 @@ impl Tensors {
     /// # Errors
     /// A file that is missing, damaged or of another type.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| ModelError::ReadWeights { path: path.to_owned(), reason: e.to_string() })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
         let refuse = |reason: String| ModelError::ReadWeights { path: path.to_owned(), reason };
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| refuse(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in file.iter() {
             let data = tensor.data();

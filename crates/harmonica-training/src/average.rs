@@ -4,9 +4,9 @@
 //! contracts and equally shaped tensors are averaged; the result cannot be resumed, because it is no moment of a run.
 
 use crate::checkpoint::{CONFIG, CONTRACT, STATE, bytes_of, json};
-use crate::staged::Staged;
 use crate::{Checkpoint, CheckpointState, TrainingError, WeightKind};
 use harmonica_model_core::WeightStore;
+use harmonica_storage::Staged;
 use std::path::Path;
 
 impl Checkpoint {

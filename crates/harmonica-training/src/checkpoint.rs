@@ -3,16 +3,15 @@
 //! In: a directory; out: its parts. Invariant: a [`Checkpoint`] is one whose every byte was found as it was written, and a
 //! directory under its final name is whole unless something damaged it later.
 
-use crate::manifest::{FileCheck, FileDigest, MANIFEST, Manifest};
-use crate::staged::Staged;
-use crate::{Ema, TrainingError, durable};
+use crate::{Ema, TrainingError};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
+use burn_pack::{Reader, Writer};
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::BestRecord;
 use harmonica_model_core::{InterfaceContract, WeightStore};
+use harmonica_storage::{FileCheck, FileDigest, MANIFEST, Staged, StorageError, replace, seal, verify};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where a run stands, beside its tensors.
@@ -87,15 +86,26 @@ impl<M: Module> Moment<'_, M> {
         ] {
             staged.file(kind.file(), &bytes_of(&weights, false, &dir.join(kind.file()))?)?;
         }
-        staged.written_by(OPTIMIZER, |path| self.optimizer.save(path).map_err(|e| e.to_string()))?;
+        staged.file(OPTIMIZER, &self.optimizer_bytes(&dir.join(OPTIMIZER))?)?;
         staged.file(STATE, &json(self.state, &dir.join(STATE))?)?;
         staged.file(CONTRACT, &json(self.contract, &dir.join(CONTRACT))?)?;
-        let toml = toml::to_string(self.config).map_err(|e| TrainingError::Write {
-            path: dir.join(CONFIG),
-            source: std::io::Error::other(e.to_string()),
-        })?;
+        let toml = toml::to_string(self.config).map_err(|e| StorageError::encode(&dir.join(CONFIG), e))?;
         staged.file(CONFIG, toml.as_bytes())?;
-        staged.commit()
+        Ok(staged.commit()?)
+    }
+
+    /// The optimizer's record in one spelling: burn keeps its states in a hash map, whose order changes from run to run.
+    fn optimizer_bytes(&self, path: &Path) -> Result<Vec<u8>, TrainingError> {
+        let failed = |reason: String| StorageError::encode(path, reason);
+        let record = self.optimizer.into_bytes().map_err(|e| failed(e.to_string()))?;
+        let reader = Reader::from_bytes(record).map_err(|e| failed(e.to_string()))?;
+        let (scalars, metadata) = (reader.scalars().clone(), reader.metadata().clone());
+        let mut tensors = reader.into_tensors().map_err(|e| failed(e.to_string()))?;
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let writer = Writer::new(tensors);
+        let writer = scalars.iter().fold(writer, |writer, (key, value)| writer.with_scalar(key, *value));
+        let writer = metadata.iter().fold(writer, |writer, (key, value)| writer.with_metadata(key, value));
+        Ok(writer.into_bytes().map_err(|e| failed(e.to_string()))?.to_vec())
     }
 }
 
@@ -114,7 +124,7 @@ impl Checkpoint {
 
     /// The state of every file, the manifest first. Nothing is decoded.
     pub fn verify(dir: &Path) -> Vec<FileCheck> {
-        Manifest::verify(dir, &REQUIRED)
+        verify(dir, &REQUIRED)
     }
 
     /// Whether a directory never became a checkpoint: it has no manifest, and not all of the files either.
@@ -139,16 +149,7 @@ impl Checkpoint {
         }
         let names =
             REQUIRED.into_iter().chain([OPTIMIZER].into_iter().filter(|name| dir.join(name).exists()));
-        let mut files = BTreeMap::new();
-        for name in names {
-            let digest = FileDigest::read(&dir.join(name)).map_err(|e| refuse(&format!("{name}: {e}")))?;
-            files.insert(name.to_owned(), digest);
-        }
-        let path = dir.join(MANIFEST);
-        let written = Manifest::new(files).to_bytes().map_err(std::io::Error::from);
-        written
-            .and_then(|bytes| durable::replace(&path, &bytes))
-            .map_err(|source| TrainingError::Write { path, source })?;
+        seal(dir, &names.collect::<Vec<_>>())?;
         Self::open(dir)
     }
 
@@ -186,8 +187,7 @@ impl Checkpoint {
     /// A path that cannot be written to.
     pub fn export(&self, kind: WeightKind, half: bool, output: &Path) -> Result<FileDigest, TrainingError> {
         let bytes = bytes_of(&self.weights(kind)?, half, output)?;
-        durable::replace(output, &bytes)
-            .map_err(|source| TrainingError::Write { path: output.to_owned(), source })?;
+        replace(output, &bytes)?;
         Ok(FileDigest::of(&bytes))
     }
 
@@ -204,16 +204,12 @@ impl Checkpoint {
 
 /// Safetensors bytes of weights that will stand at `path`.
 pub(crate) fn bytes_of(weights: &WeightStore, half: bool, path: &Path) -> Result<Vec<u8>, TrainingError> {
-    weights.to_bytes(half).map_err(|e| TrainingError::Write {
-        path: path.to_owned(),
-        source: std::io::Error::other(e.to_string()),
-    })
+    Ok(weights.to_bytes(half).map_err(|e| StorageError::encode(path, e))?)
 }
 
 /// JSON of a record that will stand at `path`.
 pub(crate) fn json<T: Serialize>(value: &T, path: &Path) -> Result<Vec<u8>, TrainingError> {
-    serde_json::to_vec_pretty(value)
-        .map_err(|e| TrainingError::Write { path: path.to_owned(), source: e.into() })
+    Ok(serde_json::to_vec_pretty(value).map_err(|e| StorageError::encode(path, e))?)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(dir: &Path, name: &str) -> Result<T, TrainingError> {

@@ -1,8 +1,7 @@
 //! What can go wrong while training.
 
-use crate::manifest::MANIFEST;
-use crate::{FileCheck, FileState};
 use harmonica_model_core::ModelError;
+use harmonica_storage::{FileCheck, FileState, MANIFEST, StorageError};
 use std::path::PathBuf;
 
 /// Why training stopped with an error.
@@ -25,15 +24,9 @@ pub enum TrainingError {
         /// Fingerprint asked for.
         wanted: String,
     },
-    /// A file of the run cannot be written.
-    #[error("cannot write `{}`; check that the directory is writable and the disk is not full", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A checkpoint cannot be used.
     #[error("the checkpoint `{}` is unusable: {reason}; take another one", path.display())]
     Checkpoint {

@@ -5,11 +5,14 @@
 //! checkpoint that is on disk already, and none that a newer one supersedes is removed while they still name it.
 
 use crate::run_lock::RunLock;
-use crate::{Checkpoint, TrainingError, durable, retention, scratch};
+use crate::{Checkpoint, TrainingError, retention};
 use harmonica_config_schema::record::{BestRecord, MetricsLine, RunManifest};
 use harmonica_config_schema::{ExperimentConfig, TrainingConfig};
+use harmonica_storage::{
+    StorageError, append, collect_scratch, make_directory, remove_directory, remove_file, replace, sync,
+};
+use serde::Serialize;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Paths and records of one run.
@@ -24,8 +27,7 @@ impl RunDir {
     /// # Errors
     /// A directory that cannot be made.
     pub fn new(root: &Path) -> Result<Self, TrainingError> {
-        std::fs::create_dir_all(root)
-            .map_err(|source| TrainingError::Write { path: root.to_owned(), source })?;
+        make_directory(root)?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -59,8 +61,7 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), TrainingError> {
-        let path = self.root.join(name);
-        durable::replace(&path, content).map_err(|source| TrainingError::Write { path, source })
+        Ok(replace(&self.root.join(name), content)?)
     }
 
     /// The right to write here, until it is dropped.
@@ -70,8 +71,7 @@ impl RunDir {
 
     /// Removes what killed processes did not finish.
     pub(crate) fn collect_scratch(&self) -> Result<(), TrainingError> {
-        let n = scratch::collect(&self.root)
-            .map_err(|source| TrainingError::Write { path: self.root.clone(), source })?;
+        let n = collect_scratch(&self.root)?;
         if n > 0 {
             tracing::info!("removed {n} unfinished files or directories from `{}`", self.root.display());
         }
@@ -122,13 +122,12 @@ impl RunDir {
     ) -> Result<(), TrainingError> {
         self.replace("LATEST", format!("{}\n", step_name(newest)).as_bytes())?;
         match best {
-            Some(best) => self.write_best(best)?,
-            None => self.forget_best()?,
+            Some(best) => self.replace_json("best.json", best)?,
+            None => remove_file(&self.root.join("best.json"))?,
         }
         let usable: Vec<u64> = self.checkpoints().into_iter().filter(|u| !unusable.contains(u)).collect();
         for update in retention::superseded(&usable, best.map(|b| b.update), training) {
-            let old = self.checkpoint(update);
-            durable::remove_directory(&old).map_err(|source| TrainingError::Write { path: old, source })?;
+            remove_directory(&self.checkpoint(update))?;
         }
         Ok(())
     }
@@ -145,11 +144,9 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub fn describe(&self, config: &ExperimentConfig, manifest: &RunManifest) -> Result<(), TrainingError> {
-        let failed =
-            |e: String| TrainingError::Write { path: self.root.clone(), source: std::io::Error::other(e) };
-        let toml = toml::to_string(config).map_err(|e| failed(e.to_string()))?;
+        let toml = toml::to_string(config).map_err(|e| StorageError::encode(&self.root, e))?;
         self.replace("config.toml", toml.as_bytes())?;
-        self.replace("run.json", &serde_json::to_vec_pretty(manifest).map_err(|e| failed(e.to_string()))?)
+        self.replace_json("run.json", manifest)
     }
 
     /// The manifest of the run that is here already, if there is one.
@@ -163,21 +160,14 @@ impl RunDir {
     /// A path that cannot be written to.
     pub fn append(&self, line: &MetricsLine) -> Result<(), TrainingError> {
         let path = self.root.join("metrics.jsonl");
-        let mut json = serde_json::to_string(line)
-            .map_err(|e| TrainingError::Write { path: path.clone(), source: e.into() })?;
+        let mut json = serde_json::to_string(line).map_err(|e| StorageError::encode(&path, e))?;
         json.push('\n');
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(json.as_bytes()))
-            .map_err(|source| TrainingError::Write { path, source })
+        Ok(append(&path, json.as_bytes())?)
     }
 
     /// Makes the lines of `metrics.jsonl` durable.
     pub(crate) fn sync_metrics(&self) -> Result<(), TrainingError> {
-        let path = self.root.join("metrics.jsonl");
-        durable::sync_file(&path).map_err(|source| TrainingError::Write { path, source })
+        Ok(sync(&self.root.join("metrics.jsonl"))?)
     }
 
     /// All lines of `metrics.jsonl`.
@@ -203,20 +193,10 @@ impl RunDir {
         self.replace("metrics.jsonl", kept.as_bytes())
     }
 
-    fn write_best(&self, best: &BestRecord) -> Result<(), TrainingError> {
-        let json = serde_json::to_vec_pretty(best)
-            .map_err(|e| TrainingError::Write { path: self.root.join("best.json"), source: e.into() })?;
-        self.replace("best.json", &json)
-    }
-
-    fn forget_best(&self) -> Result<(), TrainingError> {
-        let path = self.root.join("best.json");
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(TrainingError::Write { path, source })
-            }
-            _ => Ok(()),
-        }
+    fn replace_json<T: Serialize>(&self, name: &str, record: &T) -> Result<(), TrainingError> {
+        let json =
+            serde_json::to_vec_pretty(record).map_err(|e| StorageError::encode(&self.root.join(name), e))?;
+        self.replace(name, &json)
     }
 }
 

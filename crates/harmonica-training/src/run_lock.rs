@@ -4,7 +4,8 @@
 //! happened; `owner.json` says to people who it is. Where the file system knows no locks, `owner.json` alone decides.
 //! Invariant: two guards of one directory never live at the same time; a dead owner never stands in the way on its own host.
 
-use crate::{TrainingError, durable, scratch};
+use crate::TrainingError;
+use harmonica_storage::{StorageError, is_alive, replace};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ impl Owner {
 
     /// Whether it may still run, judged without the operating system's lock. Another host cannot be asked.
     fn may_live(&self) -> bool {
-        self.host != host() || (self.pid != std::process::id() && scratch::is_alive(self.pid))
+        self.host != host() || (self.pid != std::process::id() && is_alive(self.pid))
     }
 }
 
@@ -52,7 +53,7 @@ impl RunLock {
     /// Takes the right, from a dead owner too, or says who has it.
     pub(crate) fn acquire(root: &Path) -> Result<Self, TrainingError> {
         let path = root.join(".lock");
-        let failed = |source| TrainingError::Write { path: path.clone(), source };
+        let failed = |source| StorageError::Write { path: path.clone(), source };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let owner = root.join("owner.json");
         let before = Owner::read(&owner);
@@ -77,9 +78,8 @@ impl RunLock {
             let root = root.display();
             tracing::warn!("`{root}` was still held by process {pid} on {host}, which is gone; taken over");
         }
-        let json = serde_json::to_vec_pretty(&Owner::this()).map_err(|e| failed(e.into()))?;
-        durable::replace(&owner, &json)
-            .map_err(|source| TrainingError::Write { path: owner.clone(), source })?;
+        let json = serde_json::to_vec_pretty(&Owner::this()).map_err(|e| StorageError::encode(&owner, e))?;
+        replace(&owner, &json)?;
         Ok(Self { owner, _file: file })
     }
 }

@@ -5,10 +5,10 @@ use crate::output::Output;
 use clap::Args;
 use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
 use harmonica_data::{Split, TokenCache};
-use harmonica_inference::{Bundle, BundleManifest, BundleParts};
+use harmonica_inference::{BUNDLE_VERSION, Bundle, BundleManifest, BundleParts};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use harmonica_training::{Checkpoint, WeightKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A vocabulary of at most so many words is listed in the bundle, so that other words can warn.
@@ -81,7 +81,7 @@ pub(crate) fn collect(
         (words.len() <= CLOSED_VOCABULARY_WORDS).then(|| words.into_iter().collect())
     });
     let manifest = BundleManifest {
-        format_version: 1,
+        format_version: BUNDLE_VERSION,
         name: config.name.clone(),
         config: config.fingerprint(),
         ar: config.model.ar,
@@ -93,7 +93,6 @@ pub(crate) fn collect(
         known_words,
         decode,
         updates: [ar.state().update, nar.state().update],
-        files: BTreeMap::new(),
     };
     Ok(BundleParts {
         manifest,

@@ -14,6 +14,7 @@ use harmonica_eval::{
     CommandTranscriber, EvalSuite, Judged, Sentence, Transcriber, detect_failures, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
+use harmonica_storage::{StorageError, make_directory, publish};
 use harmonica_text::NORMALIZER_VERSION;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -119,9 +120,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     for (name, system) in systems() {
         let folder = name.replace([',', '+'], "").split_whitespace().collect::<Vec<_>>().join("-");
         let dir = arguments.output.join("wavs").join(&folder);
-        std::fs::create_dir_all(&dir).map_err(|e| {
-            Failure::error(format!("cannot write `{}`: {e}; choose another --output", dir.display()))
-        })?;
+        make_directory(&dir)?;
         let one = |sentence: &Sentence| -> Result<Option<Judged>, Failure> {
             let waveform = speak(system, sentence, &suite, &synthesizer, arguments.seed)?;
             if let Ok(mut meter) = meter.lock() {
@@ -170,8 +169,8 @@ fn absolute(path: &Path) -> PathBuf {
 
 fn write(record: &EvaluationRecord, dir: &Path) -> Result<(), Failure> {
     let path = dir.join("eval.json");
-    let json = serde_json::to_vec_pretty(record).map_err(|e| Failure::error(e.to_string()))?;
-    std::fs::write(&path, json).map_err(|e| Failure::error(format!("cannot write `{}`: {e}", path.display())))
+    let json = serde_json::to_vec_pretty(record).map_err(|e| StorageError::encode(&path, e))?;
+    Ok(publish(&path, &json)?)
 }
 
 fn speak(

@@ -3,6 +3,7 @@
 //! In: the final path; out: `.staging-<pid>-<name>` beside it, on the same file system, so that a rename is enough.
 //! Invariant: what a living process of this machine writes is never removed, and nothing under such a name is ever read.
 
+use crate::StorageError;
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = ".staging-";
@@ -30,14 +31,28 @@ pub(crate) fn purpose(name: &str) -> Option<&str> {
     Some(parse(name)?.1)
 }
 
-/// Removes the scratch of processes that are gone, and what this process left after an error. Returns how many there were.
-pub(crate) fn collect(dir: &Path) -> std::io::Result<usize> {
+/// Removes from a directory the scratch of processes that are gone, and what this process left after an error. Returns how
+/// many there were.
+///
+/// # Errors
+/// A directory that cannot be read or written.
+pub fn collect(dir: &Path) -> Result<usize, StorageError> {
+    collect_if(dir, |_| true).map_err(|source| StorageError::write(dir, source))
+}
+
+/// Removes the scratch of dead processes for one path.
+pub(crate) fn collect_of(path: &Path) -> std::io::Result<()> {
+    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    collect_if(parent(path), |purpose| purpose.ends_with(&name)).map(|_| ())
+}
+
+fn collect_if(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> std::io::Result<usize> {
     let mut n_removed = 0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some((owner, _)) = name.to_str().and_then(parse) else { continue };
-        if owner != std::process::id() && is_alive(owner) {
+        let Some((owner, purpose)) = name.to_str().and_then(parse) else { continue };
+        if !is_wanted(purpose) || (owner != std::process::id() && is_alive(owner)) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -51,7 +66,7 @@ pub(crate) fn collect(dir: &Path) -> std::io::Result<usize> {
 }
 
 /// Whether a process of this machine runs. Where the system does not say, it does: scratch is then kept.
-pub(crate) fn is_alive(pid: u32) -> bool {
+pub fn is_alive(pid: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         // `pid (command) state ...`; the command may hold parentheses. A zombie is dead, it only waits to be buried.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

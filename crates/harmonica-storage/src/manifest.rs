@@ -1,17 +1,17 @@
-//! `manifest.json` of a checkpoint: every file with its length and BLAKE3 hash, written last.
+//! `manifest.json` of a directory: every file with its length and BLAKE3 hash, written last.
 //!
-//! In: a checkpoint directory; out: the state of each of its files. Invariant: a byte that changed in any listed file or in
+//! In: a directory; out: the state of each of its files. Invariant: a byte that changed in any listed file or in
 //! the manifest itself is found and named, because the manifest has one spelling and carries a hash of its own content.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::fs::File;
-use std::io::{Error, Read};
+use std::io::{Error, ErrorKind, Read};
 use std::path::{Component, Path};
 
-/// Name of the manifest.
-pub(crate) const MANIFEST: &str = "manifest.json";
+/// Name of the manifest of a sealed directory.
+pub const MANIFEST: &str = "manifest.json";
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -30,7 +30,7 @@ pub struct FileDigest {
 
 impl FileDigest {
     /// The digest of some bytes.
-    pub(crate) fn of(content: &[u8]) -> Self {
+    pub fn of(content: &[u8]) -> Self {
         Self { bytes: content.len() as u64, blake3: blake3::hash(content).to_string() }
     }
 
@@ -77,10 +77,19 @@ pub enum FileState {
     },
 }
 
-/// A file of a checkpoint and its state.
+impl FileState {
+    pub(crate) fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::Missing,
+            _ => Self::Unreadable { reason: error.to_string() },
+        }
+    }
+}
+
+/// A file of a sealed directory and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileCheck {
-    /// Name in the checkpoint.
+    /// Name in the directory, with `/` between its parts.
     pub file: String,
     /// Its state.
     pub state: FileState,
@@ -108,7 +117,7 @@ impl Display for FileCheck {
     }
 }
 
-/// Everything that a checkpoint consists of.
+/// Everything that a sealed directory consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
@@ -141,14 +150,29 @@ impl Manifest {
         Ok(bytes)
     }
 
-    fn read(dir: &Path) -> Result<Self, FileState> {
+    /// The digest of a file that it lists.
+    pub(crate) fn digest(&self, file: &str) -> Option<&FileDigest> {
+        self.files.get(file)
+    }
+
+    /// Names of all files, in order.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Hash over all files.
+    pub(crate) fn seal(&self) -> &str {
+        &self.seal
+    }
+
+    /// Reads the manifest of a directory.
+    pub(crate) fn read(dir: &Path) -> Result<Self, FileState> {
         let unreadable = |reason: String| FileState::Unreadable { reason };
         let path = dir.join(MANIFEST);
         let mut bytes = Vec::new();
         match File::open(&path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)) {
             Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(FileState::Missing),
-            Err(e) => return Err(unreadable(e.to_string())),
+            Err(e) => return Err(FileState::of_error(&e)),
         }
         let manifest: Self = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
         if manifest.format_version != FORMAT_VERSION {
@@ -162,12 +186,8 @@ impl Manifest {
         if manifest.to_bytes().ok().as_ref() != Some(&bytes) {
             return Err(unreadable("it is not spelled as it was written".into()));
         }
-        let is_plain = |name: &&String| {
-            let mut parts = Path::new(name).components();
-            !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
-        };
-        if let Some(name) = manifest.files.keys().find(is_plain) {
-            return Err(unreadable(format!("`{name}` is no name of a file in a checkpoint")));
+        if let Some(name) = manifest.files.keys().find(|name| !stays_inside(name)) {
+            return Err(unreadable(format!("`{name}` is no name of a file in this directory")));
         }
         Ok(manifest)
     }
@@ -184,8 +204,7 @@ impl Manifest {
             let state = match FileDigest::read(&dir.join(file)) {
                 Ok(found) if found == *expected => FileState::Whole,
                 Ok(found) => FileState::Changed { expected: expected.clone(), found },
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => FileState::Missing,
-                Err(e) => FileState::Unreadable { reason: e.to_string() },
+                Err(e) => FileState::of_error(&e),
             };
             checks.push(check(file, state));
         }
@@ -193,6 +212,11 @@ impl Manifest {
         checks.extend(unlisted.map(|file| check(file, FileState::Unlisted)));
         checks
     }
+}
+
+/// Whether a name has only plain parts, so that it cannot lead out of its directory.
+fn stays_inside(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]
@@ -235,9 +259,9 @@ mod tests {
             std::fs::write(dir.path().join(MANIFEST), Manifest::new(files).to_bytes().unwrap()).unwrap();
             Manifest::verify(dir.path(), required).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        for outside in ["../state.json", "/etc/hostname", "a/b", "..", ""] {
+        for outside in ["../state.json", "/etc/hostname", "a/../../b", "..", ""] {
             let found = words(&[outside], &[]);
-            assert!(found[0].contains("is no name of a file in a checkpoint"), "{found:?}");
+            assert!(found[0].contains("is no name of a file in this directory"), "{found:?}");
         }
         assert_eq!(
             words(&[], &["state.json"]),
