@@ -23,8 +23,8 @@ impl<M> TrainObserver<M> for StopAt {
         self.1 = metrics.update;
     }
 
-    fn should_stop(&self) -> bool {
-        self.1 >= self.0
+    fn stop_reason(&self) -> Option<String> {
+        (self.1 >= self.0).then(|| "the test asked".to_owned())
     }
 }
 

@@ -1,8 +1,12 @@
 //! Other programs: cargo and the workspace's own binaries.
 
 use crate::{Result, root, say};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// `cargo` in the workspace root, building into the workspace's own target directory.
 pub(crate) fn cargo() -> Command {
@@ -18,8 +22,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("{shown} ended with {status}")) }
 }
 
-/// Runs a program and returns its exit code; one that was killed counts as an error.
+/// Runs a program and returns its exit code; one that was killed counts as an error. An interruption from the terminal
+/// reaches the program itself; what it does then is waited for.
 pub(crate) fn exit_code(command: &mut Command) -> Result<u8> {
+    let heard = Arc::new(AtomicBool::new(false));
+    flag::register(SIGINT, heard).map_err(|e| format!("cannot listen for SIGINT: {e}"))?;
     let status = command.status().map_err(|e| format!("cannot run {command:?}: {e}"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2))
 }

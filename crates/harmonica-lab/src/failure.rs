@@ -15,7 +15,7 @@ use std::error::Error;
 pub(crate) struct Failure {
     /// What went wrong and what to do, with its causes.
     pub(crate) message: String,
-    /// 1 for a refusal, 2 for an error.
+    /// 1 for a refusal, 2 for an error, 130 for an interruption.
     pub(crate) code: u8,
     /// What is wrong with the configuration, for programs.
     pub(crate) problems: Vec<Problem>,

@@ -1,10 +1,12 @@
 //! `harmonica-lab`: the command researchers train, diagnose and judge with.
 //!
 //! Arguments in, library call, words out. The composition root: it opens the device, registers research terms, and gives
-//! training its observers. Exit codes: 0 done, 1 refused (stale cache, parts that do not belong together), 2 error.
+//! training its observers. Exit codes: 0 done, 1 refused (stale cache, parts that do not belong together), 2 error, 130
+//! interrupted by a signal, with everything saved.
 
 mod commands;
 mod failure;
+mod interrupt;
 mod observers;
 mod output;
 mod setup;
@@ -41,6 +43,8 @@ enum Command {
     Preprocess(commands::preprocess::PreprocessArguments),
     /// Train the AR or the NAR model
     Train(commands::train::TrainArguments),
+    /// Kill training processes, resume them, and compare every byte with a run that was never stopped
+    ProveResume(commands::prove_resume::ProveResumeArguments),
     /// Make one directory that speaks
     Bundle(commands::bundle::BundleArguments),
     /// Judge a bundle or checkpoints on a suite
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Data(command) => commands::data::run(command, out),
         Command::Preprocess(arguments) => commands::preprocess::run(&arguments, out),
         Command::Train(arguments) => commands::train::run(&arguments, out),
+        Command::ProveResume(arguments) => commands::prove_resume::run(&arguments, out),
         Command::Bundle(arguments) => commands::bundle::run(&arguments, out),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments, out),
         Command::Judge(arguments) => commands::judge::run(&arguments, out),

@@ -1,5 +1,6 @@
 //! Who watches training from the lab: plain lines, and sentences spoken while the model learns.
 
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use harmonica_audio::save;
 use harmonica_codec::{AudioCodec, MelRvq};
@@ -43,10 +44,15 @@ impl HearItLearn {
 pub(crate) struct LabObserver {
     pub(crate) out: Output,
     pub(crate) name: &'static str,
+    pub(crate) interrupt: Interrupt,
     pub(crate) sentence: Option<HearItLearn>,
 }
 
 impl LabObserver {
+    fn interrupted(&self) -> Option<String> {
+        self.interrupt.signal().map(|signal| format!("{signal} asked it to stop"))
+    }
+
     fn train(&self, metrics: &TrainMetrics, progress: Progress) {
         let left = (progress.max_updates - progress.update) as f64 / progress.updates_per_s.max(1e-9);
         self.out.note(&format!(
@@ -102,6 +108,10 @@ impl TrainObserver<ArModel> for LabObserver {
     fn on_checkpoint(&mut self, path: &Path) {
         tracing::debug!("checkpoint {}", path.display());
     }
+
+    fn stop_reason(&self) -> Option<String> {
+        self.interrupted()
+    }
 }
 
 impl TrainObserver<harmonica_model_core::NarModel> for LabObserver {
@@ -111,5 +121,9 @@ impl TrainObserver<harmonica_model_core::NarModel> for LabObserver {
 
     fn on_validation(&mut self, metrics: &ValidationMetrics, _: &harmonica_model_core::NarModel) {
         self.validation(metrics);
+    }
+
+    fn stop_reason(&self) -> Option<String> {
+        self.interrupted()
     }
 }

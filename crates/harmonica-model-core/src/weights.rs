@@ -173,6 +173,12 @@ impl WeightStore {
         safetensors::serialize(views, None)
     }
 
+    /// Names of the tensors that hold a value that is not finite.
+    pub fn not_finite(&self) -> Vec<String> {
+        let is_broken = |(_, (values, _)): &(&String, &Entry)| values.iter().any(|value| !value.is_finite());
+        self.tensors.iter().filter(is_broken).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Reads safetensors of f32 or f16.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ mod staged;
 pub use durable::{append, make_directory, publish, remove_directory, remove_file, replace, sync};
 pub use error::StorageError;
 pub use manifest::{FileCheck, FileDigest, FileState, MANIFEST};
-pub use scratch::{collect as collect_scratch, is_alive};
+pub use scratch::{collect as collect_scratch, is_alive, list as list_scratch};
 pub use sealed::{Sealed, seal, verify};
 pub use space::{free_bytes, require_space};
 pub use staged::Staged;

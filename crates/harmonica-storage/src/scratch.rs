@@ -46,6 +46,12 @@ pub(crate) fn collect_of(path: &Path) -> std::io::Result<()> {
     collect_if(parent(path), |purpose| purpose.ends_with(&name)).map(|_| ())
 }
 
+/// What is being prepared in a directory, or was by processes that died.
+pub fn list(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().and_then(parse).is_some()).map(|e| e.path()).collect()
+}
+
 fn collect_if(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> std::io::Result<usize> {
     let mut n_removed = 0;
     for entry in std::fs::read_dir(dir)? {

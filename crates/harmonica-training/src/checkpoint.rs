@@ -78,12 +78,26 @@ pub(crate) struct Moment<'a, M: Module> {
 
 impl<M: Module> Moment<'_, M> {
     /// Writes a checkpoint directory, in the place of what stood there.
+    ///
+    /// # Errors
+    /// Weights that are not finite, which are never written; a directory that cannot be written to.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), TrainingError> {
-        let mut staged = Staged::begin(dir)?;
-        for (kind, weights) in [
+        let weights = [
             (WeightKind::Raw, WeightStore::of(self.model)),
             (WeightKind::Averaged, WeightStore::of(self.ema.model())),
-        ] {
+        ];
+        for (kind, weights) in &weights {
+            let tensors = weights.not_finite();
+            if !tensors.is_empty() {
+                return Err(TrainingError::NotFinite {
+                    update: self.state.update,
+                    file: kind.file(),
+                    tensors,
+                });
+            }
+        }
+        let mut staged = Staged::begin(dir)?;
+        for (kind, weights) in weights {
             staged.file(kind.file(), &bytes_of(&weights, false, &dir.join(kind.file()))?)?;
         }
         staged.file(OPTIMIZER, &self.optimizer_bytes(&dir.join(OPTIMIZER))?)?;

@@ -87,6 +87,19 @@ pub enum TrainingError {
         /// Updates skipped.
         skipped: u64,
     },
+    /// The weights themselves are broken.
+    #[error(
+        "after update {update} {} of {file} hold values that are not finite; nothing was saved: go on from the last checkpoint by --resume with a lower learning rate",
+        tensors.join(", ")
+    )]
+    NotFinite {
+        /// Updates done.
+        update: u64,
+        /// Which weights.
+        file: &'static str,
+        /// Names of the tensors.
+        tensors: Vec<String>,
+    },
     /// The thread that prepares batches ended early.
     #[error(
         "there is no batch for update {update}: the preparing thread ended; see its panic above, then go on with --resume"

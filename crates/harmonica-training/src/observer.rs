@@ -24,9 +24,9 @@ pub trait TrainObserver<M> {
     /// A checkpoint was written.
     fn on_checkpoint(&mut self, _path: &std::path::Path) {}
 
-    /// Whether to stop at the next update boundary, with a checkpoint.
-    fn should_stop(&self) -> bool {
-        false
+    /// Why to stop at the next update boundary, with a checkpoint; `None` goes on.
+    fn stop_reason(&self) -> Option<String> {
+        None
     }
 }
 

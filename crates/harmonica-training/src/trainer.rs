@@ -13,7 +13,8 @@ use harmonica_config_schema::record::{
     BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, TrainMetrics, ValidationMetrics,
 };
 use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
-use harmonica_model_core::diagnosis;
+use harmonica_model_core::{diagnosis, parameter_names};
+use harmonica_storage::require_space;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +24,8 @@ use std::time::Instant;
 pub struct TrainOutcome {
     /// Updates done.
     pub update: u64,
+    /// Whether the observer stopped it before its last update.
+    pub is_interrupted: bool,
     /// Why it stopped, in words.
     pub stopped: String,
     /// Best validation.
@@ -41,6 +44,8 @@ pub struct Trainer<T: Task> {
     valid: Vec<TokenBatch>,
     /// Updates whose checkpoints were found damaged and have not been written anew.
     unusable: BTreeSet<u64>,
+    /// Room that a checkpoint takes, about.
+    checkpoint_bytes: u64,
     _lock: RunLock,
 }
 
@@ -63,6 +68,8 @@ impl<T: Task + 'static> Trainer<T> {
             window: [0.0; 4],
             best: None,
         };
+        let checkpoint_bytes = checkpoint_bytes(&model);
+        require_space(run.root(), checkpoint_bytes)?;
         let lock = run.lock()?;
         let known = run.manifest();
         let has_checkpoints = !run.checkpoints().is_empty();
@@ -107,7 +114,19 @@ impl<T: Task + 'static> Trainer<T> {
         run.truncate_metrics(state.update)?;
         let valid = valid_batches(&task, config)?;
         let (task, config) = (Arc::new(task), config.clone());
-        Ok(Self { task, config, run, model, ema, optimizer, state, valid, unusable, _lock: lock })
+        Ok(Self {
+            task,
+            config,
+            run,
+            model,
+            ema,
+            optimizer,
+            state,
+            valid,
+            unusable,
+            checkpoint_bytes,
+            _lock: lock,
+        })
     }
 
     /// The averaged model.
@@ -142,6 +161,7 @@ impl<T: Task + 'static> Trainer<T> {
             },
         );
         let (started, first_update) = (Instant::now(), self.state.update);
+        let mut is_interrupted = false;
         let mut stopped = "the configured number of updates was reached".to_owned();
         while self.state.update < max_updates {
             let learning_rate = task.optimizer().learning_rate.at(self.state.update, max_updates);
@@ -189,12 +209,15 @@ impl<T: Task + 'static> Trainer<T> {
             if due(training.validate_every_updates) {
                 written = self.validate(observer)?;
             }
-            let stop = observer.should_stop();
-            if (due(training.checkpoint_every_updates) || stop) && !written {
+            let asked = observer.stop_reason();
+            if (due(training.checkpoint_every_updates) || asked.is_some()) && !written {
                 self.checkpoint(observer)?;
             }
-            if stop {
-                stopped = "it was asked to stop".into();
+            if let Some(reason) = asked {
+                is_interrupted = update < max_updates;
+                if is_interrupted {
+                    stopped = reason;
+                }
                 break;
             }
         }
@@ -202,7 +225,7 @@ impl<T: Task + 'static> Trainer<T> {
             manifest.stopped.clone_from(&stopped);
             self.run.describe(&self.config, &manifest)?;
         }
-        Ok(TrainOutcome { update: self.state.update, stopped, best: self.state.best })
+        Ok(TrainOutcome { update: self.state.update, is_interrupted, stopped, best: self.state.best })
     }
 
     fn event(&self, message: String) -> Result<(), TrainingError> {
@@ -242,6 +265,8 @@ impl<T: Task + 'static> Trainer<T> {
         let metrics =
             ValidationMetrics { update: self.state.update, ema: true, cross_entropy, codebooks, verdict };
         self.run.append(&MetricsLine::Validation(metrics.clone()))?;
+        // Before the checkpoint: a run that dies here validates again, so that what observers make of it is never lost.
+        observer.on_validation(&metrics, self.ema.model());
         let is_best = cross_entropy.is_finite()
             && self.state.best.as_ref().is_none_or(|best| cross_entropy < best.value);
         if is_best {
@@ -256,7 +281,6 @@ impl<T: Task + 'static> Trainer<T> {
             self.state.best = Some(best);
             self.checkpoint(observer)?;
         }
-        observer.on_validation(&metrics, self.ema.model());
         Ok(is_best)
     }
 
@@ -264,6 +288,7 @@ impl<T: Task + 'static> Trainer<T> {
         let dir = self.run.checkpoint(self.state.update);
         // A resumed run keeps the lines up to its checkpoint, so they must be there when it is.
         self.run.sync_metrics()?;
+        require_space(&dir, self.checkpoint_bytes)?;
         let moment = Moment {
             model: &self.model,
             ema: &self.ema,
@@ -279,6 +304,12 @@ impl<T: Task + 'static> Trainer<T> {
         observer.on_checkpoint(&dir);
         Ok(())
     }
+}
+
+/// Bytes of weights, averages and the optimizer's two moments.
+fn checkpoint_bytes<M: Module>(model: &M) -> u64 {
+    let n_values: usize = parameter_names(model).iter().map(|(_, n)| n).sum();
+    4 * 4 * n_values as u64
 }
 
 /// All validation utterances, in order of length, in batches within the frame budget.

@@ -9,5 +9,6 @@ pub(crate) mod diagnose;
 pub(crate) mod evaluate;
 pub(crate) mod judge;
 pub(crate) mod preprocess;
+pub(crate) mod prove_resume;
 pub(crate) mod report;
 pub(crate) mod train;

@@ -1,6 +1,7 @@
 //! `train`: one model in one run directory.
 
 use crate::failure::Failure;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::observers::{HearItLearn, LabObserver};
 use crate::output::Output;
 use crate::setup::{ConfigArguments, contract, geometry, open_cache, open_codec};
@@ -51,6 +52,7 @@ pub(crate) struct TrainArguments {
 }
 
 pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen()?;
     let mut config = arguments.config.load()?;
     if let Some(n) = arguments.max_updates {
         config.training.ar.max_updates = n;
@@ -91,19 +93,20 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
             }
         });
         let task = ArTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "ar", sentence };
+        let observer = LabObserver { out, name: "ar", interrupt: interrupt.clone(), sentence };
         train(task, &config, run, arguments.resume, manifest, observer)?
     } else {
         let task = NarTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
-        train(
-            task,
-            &config,
-            run,
-            arguments.resume,
-            manifest,
-            LabObserver { out, name: "nar", sentence: None },
-        )?
+        let observer = LabObserver { out, name: "nar", interrupt: interrupt.clone(), sentence: None };
+        train(task, &config, run, arguments.resume, manifest, observer)?
     };
+    if outcome.is_interrupted {
+        let message = format!(
+            "{} after {} updates; a checkpoint was written, `--resume` goes on from it",
+            outcome.stopped, outcome.update
+        );
+        return Err(Failure { code: INTERRUPTED, ..Failure::error(message) });
+    }
     let words = format!("{} updates; {}", outcome.update, outcome.stopped);
     out.result(
         &serde_json::json!({ "update": outcome.update, "stopped": outcome.stopped, "best": outcome.best }),
