@@ -10,7 +10,7 @@ use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::Fixture;
 use std::path::Path;
 
-fn parts(f: &Fixture, dir: &Path) -> BundleParts {
+pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
     let (spec, n_ids, n_voices) = (f.cache.spec(), f.cache.vocab().len(), f.cache.speakers().len());
     let geometry = f.geometry();
     let ar = ArModel::new(&f.config.model.ar, spec, n_ids, n_voices, Some(&geometry), 3, &Device::flex());

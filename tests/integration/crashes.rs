@@ -42,7 +42,7 @@ fn is_whole(dir: &Path) -> bool {
 }
 
 /// At any moment: every checkpoint is whole, and `LATEST` and `best.json` name one of them.
-fn assert_consistent(root: &Path, at: &str) {
+pub(crate) fn assert_consistent(root: &Path, at: &str) {
     let run = RunDir::new(root).unwrap();
     for update in run.checkpoints() {
         assert!(is_whole(&run.checkpoint(update)), "{at}: step {update} is not whole");
@@ -55,7 +55,7 @@ fn assert_consistent(root: &Path, at: &str) {
 }
 
 /// Every file that a run leaves.
-fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
@@ -72,7 +72,7 @@ fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn assert_same(found: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>, at: &str) {
+pub(crate) fn assert_same(found: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>, at: &str) {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(names(found), names(wanted), "{at}");
     for (name, bytes) in wanted {

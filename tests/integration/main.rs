@@ -9,6 +9,14 @@ mod checkpoints;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod models;
+#[cfg(test)]
+mod poison;
 #[cfg(test)]
 mod resume;

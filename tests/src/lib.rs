@@ -88,6 +88,16 @@ pub fn write_corpus(dir: &Path) {
     std::fs::write(dir.join("metadata.csv"), rows).expect("a temporary directory is writable");
 }
 
+/// Writes figures of a reliability test to the file that `HARMONICA_RELIABILITY_LOG` names, if it names one; `row` is the
+/// test's number on the scorecard.
+pub fn record(row: &str, figures: &[(&str, f64)]) {
+    use std::io::Write;
+    let Some(path) = std::env::var_os("HARMONICA_RELIABILITY_LOG") else { return };
+    let line: serde_json::Value = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a writable log");
+    writeln!(file, "{}", serde_json::json!({ "row": row, "figures": line })).expect("a writable log");
+}
+
 /// A corpus, its codec and its cache.
 pub struct Fixture {
     /// The configuration it was made with.

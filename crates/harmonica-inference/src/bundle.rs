@@ -95,6 +95,11 @@ impl Bundle {
         files.push((format!("{CODEC}/{MANIFEST}"), manifest));
         for (name, weights) in [(AR, &parts.ar), (NAR, &parts.nar)] {
             let bytes = weights.to_bytes(true).map_err(|e| StorageError::encode(&dir.join(name), e))?;
+            let beyond = WeightStore::from_bytes(&bytes, &dir.join(name))?.not_finite();
+            if !beyond.is_empty() {
+                let reason = format!("{name}: {} hold values that f16 does not", beyond.join(", "));
+                return Err(InferenceError::Bundle { path: dir.to_owned(), reason });
+            }
             files.push((name.to_owned(), bytes));
         }
         let json = serde_json::to_vec_pretty(&parts.manifest)
