@@ -41,7 +41,9 @@ pub enum AudioError {
         max_s: f64,
     },
     /// A rate cannot be converted.
-    #[error("cannot resample from {from_hz} Hz to {to_hz} Hz: {reason}; convert the file to {to_hz} Hz first")]
+    #[error(
+        "cannot resample from {from_hz} Hz to {to_hz} Hz: {reason}; convert the file to {to_hz} Hz first"
+    )]
     Resample {
         /// Rate of the input.
         from_hz: u32,

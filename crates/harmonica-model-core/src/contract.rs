@@ -161,7 +161,7 @@ fn refuse_if_any(left: &str, right: &str, violations: Vec<String>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn contract() -> InterfaceContract {
         let codec = CodecSpec {
@@ -196,40 +196,74 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    /// Every field with the place of its value and another value.
+    const CHANGES: [(&str, &str, &str); 19] = [
+        ("format_version", "/format_version", "2"),
+        ("codec.id", "/codec/id", "\"other\""),
+        ("codec.fingerprint", "/codec_fingerprint", "\"00\""),
+        ("codec.sample_rate_hz", "/codec/sample_rate_hz", "24000"),
+        ("codec.hop_samples", "/codec/hop_samples", "320"),
+        ("codec.n_codebooks", "/codec/n_codebooks", "8"),
+        ("codec.codebook_size", "/codec/codebook_size", "128"),
+        ("special", "/special/eos", "9"),
+        ("vocabulary", "/vocabulary", "\"00\""),
+        ("vocabulary_size", "/vocabulary_size", "41"),
+        ("normalizer", "/normalizer", "\"english-2\""),
+        ("prompt_format", "/prompt_format", "\"other\""),
+        ("speakers", "/speakers", "[\"b\"]"),
+        ("max_frames", "/max_frames", "99"),
+        ("max_text_symbols", "/max_text_symbols", "49"),
+        ("width", "/width", "64"),
+        ("conditioning", "/conditioning", "\"cross\""),
+        ("speaker", "/speaker", "\"prompt\""),
+        ("length_control", "/length_control", "null"),
+    ];
+
     #[test]
-    fn each_violating_change_is_refused_and_named() {
-        for (pointer, value, name) in [
-            ("/codec/id", json!("other"), "codec.id"),
-            ("/codec/sample_rate_hz", json!(24_000), "codec.sample_rate_hz"),
-            ("/codec/hop_samples", json!(320), "codec.hop_samples"),
-            ("/codec/n_codebooks", json!(8), "codec.n_codebooks"),
-            ("/codec/codebook_size", json!(128), "codec.codebook_size"),
-            ("/codec_fingerprint", json!("00"), "codec.fingerprint"),
-            ("/special/eos", json!(9), "special"),
-            ("/vocabulary", json!("00"), "vocabulary"),
-            ("/vocabulary_size", json!(41), "vocabulary_size"),
-            ("/normalizer", json!("english-2"), "normalizer"),
-            ("/prompt_format", json!("other"), "prompt_format"),
-            ("/speakers", json!(["b"]), "speakers"),
-            ("/max_frames", json!(99), "max_frames"),
-            ("/max_text_symbols", json!(49), "max_text_symbols"),
-        ] {
-            let error = contract().check_nar(&with(pointer, value)).unwrap_err().to_string();
-            assert!(error.contains(name), "{name}: {error}");
+    fn each_field_has_one_change_that_its_rule_refuses_and_one_that_it_permits() {
+        let base = contract();
+        let fields = InterfaceContract::fields(&base, &base);
+        let names: Vec<&str> = fields.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, CHANGES.map(|(name, ..)| name), "every field, in order");
+        for ((name, rule, ..), (_, pointer, value)) in fields.into_iter().zip(CHANGES) {
+            let other = with(pointer, serde_json::from_str::<Value>(value).unwrap());
+            assert_ne!(other, base, "{name}");
+            let (one_way, other_way) = (base.check_nar(&other), other.check_nar(&base));
+            let refused = |checked: Result<(), ModelError>| {
+                let words = checked.unwrap_err().to_string();
+                assert!(words.contains(name), "{name}: {words}");
+                words
+            };
+            match rule {
+                ContractRule::Equal => {
+                    refused(one_way);
+                    refused(other_way);
+                    other.check_nar(&other).unwrap();
+                }
+                ContractRule::NarCoversAr => {
+                    let words = refused(one_way);
+                    assert!(words.contains(value) && words.contains("at least"), "{words}");
+                    other_way.unwrap();
+                }
+                ContractRule::Recorded => {
+                    one_way.unwrap();
+                    other_way.unwrap();
+                }
+            }
         }
     }
 
     #[test]
-    fn permitted_changes_pass() {
-        for (pointer, value) in [
-            ("/max_frames", json!(101)),
-            ("/max_text_symbols", json!(51)),
-            ("/width", json!(64)),
-            ("/conditioning", json!("cross")),
-            ("/speaker", json!("prompt")),
-            ("/length_control", json!(null)),
-        ] {
-            contract().check_nar(&with(pointer, value)).unwrap();
+    fn codec_and_text_are_held_to_the_same_values() {
+        let base = contract();
+        base.check_codec(&base.codec, &base.codec_fingerprint).unwrap();
+        base.check_text(&base.vocabulary, &base.normalizer).unwrap();
+        for (name, pointer, value) in CHANGES {
+            let other = with(pointer, serde_json::from_str::<Value>(value).unwrap());
+            let codec = base.check_codec(&other.codec, &other.codec_fingerprint);
+            assert_eq!(codec.is_err(), name.starts_with("codec."), "{name}");
+            let text = base.check_text(&other.vocabulary, &other.normalizer);
+            assert_eq!(text.is_err(), ["vocabulary", "normalizer"].contains(&name), "{name}");
         }
     }
 }
