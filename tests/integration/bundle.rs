@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use harmonica_config_schema::{Conditioning, Fingerprint};
 use harmonica_inference::{
-    BUNDLE_VERSION, Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, SynthesisRequest,
-    Synthesizer, SynthesizerBuilder,
+    BUNDLE_VERSION, Bundle, BundleManifest, BundleParts, DevicePreference, InferenceError, StopReason,
+    SynthesisRequest, Synthesizer, SynthesizerBuilder,
 };
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::Fixture;
@@ -92,4 +92,13 @@ fn parts_that_do_not_belong_together_are_refused() {
     std::fs::write(&weights, &bytes[..bytes.len() - 7]).unwrap();
     let error = Bundle::open(&dir.path().join("bundle")).err().unwrap().to_string();
     assert!(error.contains("ar.safetensors") && error.contains("expected"), "{error}");
+}
+
+#[test]
+fn the_committed_bundle_is_read_and_speaks() {
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo-bundle");
+    let synthesizer = SynthesizerBuilder::new(bundle).open().unwrap();
+    let speech = synthesizer.speak(&SynthesisRequest::new("open the red box").voice("slt")).unwrap();
+    assert_eq!(speech.stop, StopReason::EndOfSpeech);
+    assert!((0.5..4.0).contains(&speech.waveform.duration_s()), "{}", speech.waveform.duration_s());
 }

@@ -142,3 +142,16 @@ fn a_checkpoint_survives_death_at_every_step_of_its_writing() {
         }
     });
 }
+
+#[test]
+fn one_and_two_threads_train_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    Fixture::new(dir.path(), Conditioning::Cross);
+    let contents = ["1", "2", "3"].map(|threads| {
+        let run = dir.path().join(format!("run-{threads}"));
+        assert!(work(dir.path(), &run, &[("RAYON_NUM_THREADS", threads)]).status.success());
+        content(&run)
+    });
+    assert_same(&contents[1], &contents[0], "two threads");
+    assert_same(&contents[2], &contents[0], "three threads");
+}

@@ -1,7 +1,8 @@
 //! What the models promise: independence of batch mates, cached decoding equal to teacher forcing, no leaks.
 
 use burn::tensor::Device;
-use harmonica_config_schema::{CodebookIndex, CodecSpec, Conditioning, SpeakerConditioning};
+use harmonica_config_schema::{ArDecodeConfig, CodebookIndex, CodecSpec, Conditioning, SpeakerConditioning};
+use harmonica_model_core::decode::{ArDecoder, ArStop};
 use harmonica_model_core::{ArInput, ArModel, NarInput, NarModel, Prompt};
 use harmonica_tests::tiny_config;
 
@@ -147,4 +148,25 @@ fn too_long_inputs_are_refused_with_both_figures() {
     let model = ar(Conditioning::Prefix, SpeakerConditioning::Embedding);
     let error = model.start(&codes(10_000, 0), 0, &[]).unwrap_err().to_string();
     assert!(error.contains("10000") && error.contains("256"), "{error}");
+}
+
+#[test]
+fn a_model_that_never_ends_is_cut_at_the_bound_of_its_text_and_its_own() {
+    for (conditioning, _) in variants().step_by(2) {
+        let model = ar(conditioning, SpeakerConditioning::Embedding);
+        // The end of speech is not allowed before a frame that never comes.
+        let config = ArDecodeConfig { min_frames_per_char: 1e6, ..ArDecodeConfig::default() };
+        let decoder = ArDecoder::new(config.clone());
+        for n_symbols in [1, 4, 12, 200] {
+            let text: Vec<i32> = (0..n_symbols).map(|i| 4 + i % 30).collect();
+            let written = decoder.decode(&model, &text, 0, &[], 1, |_| true).unwrap();
+            let bound = (config.max_frames_per_char * f64::from(n_symbols)).ceil().max(8.0) as usize;
+            assert_eq!(written.stop, ArStop::LengthBound);
+            assert!(
+                written.codes.len() <= bound.min(model.max_frames()),
+                "{n_symbols}: {}",
+                written.codes.len()
+            );
+        }
+    }
 }

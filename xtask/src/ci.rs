@@ -1,7 +1,7 @@
 //! Everything that must hold before a change lands.
 
 use crate::shell::{self, cargo};
-use crate::{Result, demo, root, say, tidy};
+use crate::{Result, demo, reliability, root, say, tidy};
 
 /// A name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -32,7 +32,7 @@ fn cuda_type_check() -> Result<()> {
 
 /// `cargo xtask ci`.
 pub(crate) fn run() -> Result<()> {
-    let steps: [Step; 7] = [
+    let steps: [Step; 8] = [
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
         ("tests", || {
@@ -52,6 +52,7 @@ pub(crate) fn run() -> Result<()> {
             let _ = std::fs::remove_dir_all(output);
             result
         }),
+        ("processes killed, signalled and side by side", reliability::in_small),
     ];
     let n = steps.len();
     for (i, (name, step)) in steps.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod reliability;
 mod shell;
 mod tidy;
 
@@ -41,6 +42,9 @@ enum Command {
     /// Run the benches: arguments go to `cargo bench`
     #[command(after_help = "Example: cargo xtask bench --bench codec -- --save-baseline main")]
     Bench(BenchArguments),
+    /// Run the scorecard of what must not go wrong
+    #[command(after_help = "Example: cargo xtask reliability --only R5")]
+    Reliability(reliability::ReliabilityArguments),
     /// Hold the house rules: layers, file lengths, names, shapes, configurations
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Command::Bench(passed) => {
             shell::run(shell::cargo().arg("bench").args(&passed.rest)).map(|()| ExitCode::SUCCESS)
         }
+        Command::Reliability(arguments) => reliability::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run(&root()).map(|()| ExitCode::SUCCESS),
         Command::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };

@@ -7,7 +7,12 @@ use crate::schema::{Bounds, Field, Fields, Shape, fields_of};
 use crate::{ConfigError, ConfigLoader, ExperimentConfig, Place, Problem, ProblemKind, RandomStream};
 use std::path::{Path, PathBuf};
 
+/// Configurations that a test damages; releases damage more by `HARMONICA_N_DAMAGED`.
 const N_DAMAGED: u64 = 300;
+
+fn n_damaged() -> u64 {
+    std::env::var("HARMONICA_N_DAMAGED").map_or(N_DAMAGED, |n| n.parse().unwrap())
+}
 
 /// What a damaged line must be reported as.
 #[derive(Debug, Clone, PartialEq)]
@@ -260,7 +265,7 @@ fn every_damage_of_every_layer_is_told_with_its_place() {
     let bases = bases();
     let dir = tempfile::tempdir().unwrap();
     let mut told = 0;
-    for case in 0..N_DAMAGED {
+    for case in 0..n_damaged() {
         let mut random = RandomStream::new(7, "config mutations", &[case]);
         let n_files = 1 + random.below(3);
         let files: Vec<(PathBuf, Vec<Row>)> = (0..n_files)
@@ -290,7 +295,7 @@ fn no_bytes_at_all_make_the_loader_panic() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("noise.toml");
     let bases = bases();
-    for case in 0..N_DAMAGED {
+    for case in 0..n_damaged() {
         let mut random = RandomStream::new(8, "config noise", &[case]);
         let mut bytes = bases[random.below(bases.len())].clone().into_bytes();
         for _ in 0..1 + random.below(40) {
