@@ -54,7 +54,8 @@ fn assert_consistent(root: &Path, at: &str) {
     }
 }
 
-/// Every file that a run leaves, but for the optimizer's record and the manifest that holds its hash.
+/// Every file that a run leaves, but for the optimizer's record and the manifest that holds its hash, and for
+/// `environment.json`, which tells that a run was killed and when.
 fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut dirs = vec![root.to_owned()];
@@ -64,7 +65,10 @@ fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if path.is_dir() {
                 dirs.push(path);
-            } else if !name.ends_with("optimizer.bpk") && !name.ends_with("manifest.json") {
+            } else if !["optimizer.bpk", "manifest.json", "environment.json"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
                 files.insert(name, std::fs::read(path).unwrap());
             }
         }

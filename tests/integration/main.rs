@@ -12,3 +12,5 @@ mod crashes;
 mod models;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod runs;

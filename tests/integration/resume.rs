@@ -50,7 +50,7 @@ pub(crate) fn train<T: Task + 'static>(fixture: &Fixture, task: T, dir: &Path, s
     trainer.run(&mut StopAt(stop_at, 0)).unwrap();
 }
 
-fn task_ar(f: &Fixture) -> ArTask {
+pub(crate) fn task_ar(f: &Fixture) -> ArTask {
     let device = Device::flex().autodiff();
     ArTask::new(&f.config, f.cache.clone(), f.geometry(), f.contract(), LossRegistry::stable(), &device)
         .unwrap()

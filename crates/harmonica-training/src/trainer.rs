@@ -4,13 +4,15 @@ use crate::checkpoint::{CheckpointState, Moment, WeightKind};
 use crate::gradients::clip;
 use crate::run_dir::step_name;
 use crate::run_lock::RunLock;
+use crate::sittings::{self, OpenSitting};
 use crate::task::scalar;
-use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError};
+use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError, environment};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::{
-    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, TrainMetrics, ValidationMetrics,
+    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, STOPPED_AT_MAX_UPDATES, TrainMetrics,
+    ValidationMetrics,
 };
 use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
 use harmonica_model_core::diagnosis;
@@ -41,7 +43,7 @@ pub struct Trainer<T: Task> {
     valid: Vec<TokenBatch>,
     /// Updates whose checkpoints were found damaged and have not been written anew.
     unusable: BTreeSet<u64>,
-    _lock: RunLock,
+    lock: Arc<RunLock>,
 }
 
 impl<T: Task + 'static> Trainer<T> {
@@ -79,6 +81,7 @@ impl<T: Task + 'static> Trainer<T> {
             return Err(TrainingError::OtherConfig { path: run.root().to_owned(), found, wanted });
         }
         run.collect_scratch()?;
+        sittings::end_of_the_dead(&run)?;
         let (last, unusable) = run.last_whole()?;
         if let Some(checkpoint) = last {
             state = checkpoint.state().clone();
@@ -107,7 +110,7 @@ impl<T: Task + 'static> Trainer<T> {
         run.truncate_metrics(state.update)?;
         let valid = valid_batches(&task, config)?;
         let (task, config) = (Arc::new(task), config.clone());
-        Ok(Self { task, config, run, model, ema, optimizer, state, valid, unusable, _lock: lock })
+        Ok(Self { task, config, run, model, ema, optimizer, state, valid, unusable, lock: Arc::new(lock) })
     }
 
     /// The averaged model.
@@ -115,11 +118,31 @@ impl<T: Task + 'static> Trainer<T> {
         self.ema.model()
     }
 
-    /// Trains up to the configured number of updates, or until the observer asks to stop.
+    /// Trains up to the configured number of updates, or until the observer asks to stop, and records the sitting.
     ///
     /// # Errors
     /// Losses that are not finite for too long, or files that cannot be written.
-    pub fn run(mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
+    pub fn run(self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
+        // The directory stays this process's own until the end is written.
+        let (run, _lock) = (self.run.clone(), Arc::clone(&self.lock));
+        let device = run.manifest().map(|manifest| manifest.device).unwrap_or_default();
+        let devices = self.ema.model().devices();
+        let environment = environment::observe(&device, devices.first());
+        let sitting = OpenSitting::begin(&run, self.state.update, environment)?;
+        let outcome = self.train(observer);
+        match &outcome {
+            Ok(done) => sitting.end(done.update, &done.stopped)?,
+            Err(error) => {
+                // The first error is the one that matters.
+                if let Err(second) = sitting.end(run.updates_told_of(), &format!("error: {error}")) {
+                    tracing::warn!("the end of this sitting was not recorded: {second}");
+                }
+            }
+        }
+        outcome
+    }
+
+    fn train(mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
         let task = Arc::clone(&self.task);
         let training = self.config.training.clone();
         let (max_updates, accumulation) = (task.max_updates(), task.grad_accumulation() as u64);
@@ -142,7 +165,7 @@ impl<T: Task + 'static> Trainer<T> {
             },
         );
         let (started, first_update) = (Instant::now(), self.state.update);
-        let mut stopped = "the configured number of updates was reached".to_owned();
+        let mut stopped = STOPPED_AT_MAX_UPDATES.to_owned();
         while self.state.update < max_updates {
             let learning_rate = task.optimizer().learning_rate.at(self.state.update, max_updates);
             let mut accumulated = GradientsAccumulator::new();
