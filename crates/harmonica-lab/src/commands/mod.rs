@@ -10,4 +10,5 @@ pub(crate) mod evaluate;
 pub(crate) mod judge;
 pub(crate) mod preprocess;
 pub(crate) mod report;
+pub(crate) mod runs;
 pub(crate) mod train;
