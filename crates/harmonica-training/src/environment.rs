@@ -23,6 +23,7 @@ pub(crate) fn observe(device: &str, backend: Option<&Device>) -> Environment {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         commit: commit(),
         command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        directory: std::env::current_dir().ok(),
         pid: std::process::id(),
     }
 }

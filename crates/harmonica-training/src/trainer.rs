@@ -134,7 +134,11 @@ impl<T: Task + 'static> Trainer<T> {
             Ok(done) => sitting.end(done.update, &done.stopped)?,
             Err(error) => {
                 // The first error is the one that matters.
-                if let Err(second) = sitting.end(run.updates_told_of(), &format!("error: {error}")) {
+                let because = match std::error::Error::source(error) {
+                    Some(cause) => format!("error: {error} ({cause})"),
+                    None => format!("error: {error}"),
+                };
+                if let Err(second) = sitting.end(run.updates_told_of(), &because) {
                     tracing::warn!("the end of this sitting was not recorded: {second}");
                 }
             }

@@ -6,6 +6,7 @@
 use crate::{Place, UtcTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Why a sitting ended whose process did not live to say so.
 pub const ENDED_UNKNOWN: &str = "unknown (killed or crashed)";
@@ -65,6 +66,8 @@ pub struct Environment {
     pub commit: Option<Commit>,
     /// The command line.
     pub command: Vec<String>,
+    /// Where it was given: what relative paths of it and of `provenance.json` begin at.
+    pub directory: Option<PathBuf>,
     /// Process identifier.
     pub pid: u32,
 }

@@ -103,7 +103,7 @@ fn validations(all: &[ValidationPair]) -> Vec<String> {
     };
     let mut out =
         vec!["validation cross-entropy, nats a token, A and B after the same number of updates".to_owned()];
-    let mut columns = ["update", "mean A", "mean B", "B - A"].map(|title| Column::numbers(title)).to_vec();
+    let mut columns = ["update", "mean A", "mean B", "B - A"].map(Column::numbers).to_vec();
     columns.push(Column::words("verdict"));
     let rows: Vec<Vec<String>> = all
         .iter()
@@ -162,7 +162,10 @@ fn config(c: &RunComparison) -> Vec<String> {
         return vec!["configuration: every key has the same value".to_owned()];
     }
     let place = |place: &Option<Place>| place.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
-    let mut out = vec![format!("configuration: {} keys differ", entries.len())];
+    let mut out = vec![match entries.len() {
+        1 => "configuration: 1 key differs".to_owned(),
+        n => format!("configuration: {n} keys differ"),
+    }];
     for e in entries {
         let (from, to) = (place(&e.left_place), place(&e.right_place));
         out.push(format!("  {}: {}{from} -> {}{to}", e.key, e.left, e.right));
@@ -228,6 +231,7 @@ mod tests {
             "A undertrained, B healthy",
             "codebook 8",
             "12.125 / -",
+            "configuration: 1 key differs",
             "seed: 1 (default) -> 2",
             "the rest was not recorded",
         ] {
