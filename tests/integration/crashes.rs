@@ -54,7 +54,7 @@ pub(crate) fn assert_consistent(root: &Path, at: &str) {
     }
 }
 
-/// Every file that a run leaves.
+/// Every file that a run leaves, but for `environment.json`, which tells that a run was killed and when.
 pub(crate) fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut dirs = vec![root.to_owned()];
@@ -64,7 +64,7 @@ pub(crate) fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if path.is_dir() {
                 dirs.push(path);
-            } else {
+            } else if name != "environment.json" {
                 files.insert(name, std::fs::read(path).unwrap());
             }
         }

@@ -101,6 +101,7 @@ fn samples() -> Vec<Sample> {
         InferenceError::UnknownVoice { voice: "ann", known: words(&["bob"]) } => ["ann", "bob"],
         TrainingError::RunExists { path: "a/run" } => ["a/run"],
         TrainingError::OtherConfig { path: "a/run", found: "aa", wanted: "bb" } => ["a/run", "aa", "bb"],
+        TrainingError::Search { path: "a/runs", source: cause() } => ["a/runs", "the cause"],
         TrainingError::Checkpoint { path: "a/step-1", reason: "no optimizer" } => ["a/step-1", "no optimizer"],
         TrainingError::Damaged { path: "a/step-1", findings: vec![finding()] } => ["a/step-1", "ema.safetensors", "missing"],
         TrainingError::NoWholeCheckpoint { path: "a/run", n_checkpoints: 3_usize, newest: Box::new(TrainingError::EmptySplit { split: "x" }) } => ["a/run", "3", "x"],

@@ -20,3 +20,5 @@ mod models;
 mod poison;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod runs;

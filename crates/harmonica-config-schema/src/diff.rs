@@ -27,11 +27,7 @@ pub struct ConfigDiff {
 impl ConfigDiff {
     /// Compares two resolved configurations.
     pub fn between(left: &ExperimentConfig, right: &ExperimentConfig) -> Self {
-        let flatten = |config| {
-            let mut flat = BTreeMap::new();
-            flatten_into(&serde_json::to_value(config).unwrap_or(Value::Null), String::new(), &mut flat);
-            flat
-        };
+        let flatten = |config| flat_keys(&serde_json::to_value(config).unwrap_or(Value::Null));
         Self::between_maps(&flatten(left), &flatten(right))
     }
 
@@ -47,6 +43,13 @@ impl ConfigDiff {
             .collect();
         Self { entries }
     }
+}
+
+/// Every value of nested tables by its dotted key.
+pub fn flat_keys(value: &Value) -> BTreeMap<String, Value> {
+    let mut flat = BTreeMap::new();
+    flatten_into(value, String::new(), &mut flat);
+    flat
 }
 
 fn flatten_into(value: &Value, path: String, out: &mut BTreeMap<String, Value>) {

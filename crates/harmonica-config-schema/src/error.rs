@@ -3,7 +3,7 @@
 //! In: what layers, inspection and relations found. Out: one [`ConfigError`] whose text is a line a problem, `place: key:
 //! what is wrong; what to do`, and their number. Invariant: a [`Problem`] says where, what, and what would be right.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Formatter, Result as Written};
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ impl Display for ConfigError {
 }
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Place {

@@ -29,13 +29,14 @@ mod schema;
 mod suggestion;
 mod tokens;
 mod training;
+mod utc_time;
 
 pub use codec::{CodecConfig, CodecKind, CodecSpec, MelRvqConfig};
 pub use data::{
     AudioConfig, BatchConfig, CorpusLayout, DataConfig, LoudnessKind, QualityThresholds, SplitConfig,
 };
 pub use decode::{ArDecodeConfig, DecodeConfig, NarDecodeConfig, NarDecodeKind};
-pub use diff::{ConfigDiff, DiffEntry};
+pub use diff::{ConfigDiff, DiffEntry, flat_keys};
 pub use error::{ConfigError, Place, Problem, ProblemKind};
 pub use experiment::{ExperimentConfig, ModelConfig};
 pub use fingerprint::Fingerprint;
@@ -51,3 +52,4 @@ pub use reference::{json_schema, reference_page};
 pub use schedule::{Decay, Schedule};
 pub use tokens::{CodebookIndex, SpecialTokens};
 pub use training::{ArTraining, NarTraining, OptimizerConfig, TrainingConfig};
+pub use utc_time::{UtcTime, UtcTimeError};

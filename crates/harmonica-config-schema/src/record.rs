@@ -1,10 +1,22 @@
-//! What one crate writes and another reads: lines of `metrics.jsonl`, `best.json`, `eval.json`, run manifests.
+//! What one crate writes and another reads: lines of `metrics.jsonl`, `best.json`, `eval.json`, run manifests, the sittings
+//! of a run, and runs as they are found on disk.
 //!
 //! Invariant: a reader of this version reads every record that this version wrote; `format_version` names it.
 
 use crate::Fingerprint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+mod runs;
+mod sitting;
+
+pub use runs::{
+    BestValidation, CodebookPair, ConfigDifference, Difference, RunComparison, RunGroup, RunState,
+    RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
+};
+pub use sitting::{
+    Commit, CommitSource, ENDED_UNKNOWN, Environment, EnvironmentRecord, ProvenanceRecord, Sitting,
+};
 
 /// Version of every record below.
 pub const FORMAT_VERSION: u32 = 1;
@@ -19,6 +31,17 @@ pub enum MetricsLine {
     Validation(ValidationMetrics),
     /// Something that a reader of the curve should know.
     Event(RunEvent),
+}
+
+impl MetricsLine {
+    /// Updates done when it was written.
+    pub fn update(&self) -> u64 {
+        match self {
+            Self::Train(metrics) => metrics.update,
+            Self::Validation(metrics) => metrics.update,
+            Self::Event(event) => event.update,
+        }
+    }
 }
 
 /// Training figures, means over the updates since the last line.

@@ -14,11 +14,11 @@ table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding
 svg{max-width:44rem;width:100%;display:block}svg text{font-size:11px}img{height:64px;max-width:16rem;display:block}\
 audio{height:2rem;width:16rem}.bad{color:#b00020}";
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-fn table((header, rows): (Vec<&'static str>, Vec<Vec<String>>)) -> String {
+pub(crate) fn table((header, rows): (Vec<&'static str>, Vec<Vec<String>>)) -> String {
     let cells = |tag: &str, row: &mut dyn Iterator<Item = &str>| -> String {
         row.map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect()
     };
@@ -138,8 +138,13 @@ pub(crate) fn page(input: &ReportInput) -> String {
     body.extend(input.runs.iter().map(curves));
     body.push_str("<h2>Configuration, where it differs from the defaults</h2><ul>");
     body.extend(input.config.iter().map(|line| format!("<li><code>{}</code></li>", escape(line))));
+    document(&input.title, &(body + "</ul>"))
+}
+
+/// A page of its own around a body.
+pub(crate) fn document(title: &str, body: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title><style>{STYLE}</style></head><body>{body}</ul></body></html>",
-        escape(&input.title)
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title><style>{STYLE}</style></head><body>{body}</body></html>",
+        escape(title)
     )
 }

@@ -1,9 +1,10 @@
 //! Numbers that agree with ears, and a page that says so.
 //!
 //! In: waveforms with the texts they should say, and records of runs. Out: word errors by a recognizer that nobody here
-//! wrote, detected failures, and `report.md` / `report.html`.
+//! wrote, detected failures, and `report.md` / `report.html`, `compare.html`.
 //! Invariant: what was not measured is absent, never zero.
 
+mod comparison;
 mod error;
 mod failures;
 mod html;
@@ -14,6 +15,7 @@ mod suite;
 mod transcriber;
 mod word_errors;
 
+pub use comparison::{ComparisonInput, write_comparison};
 pub use error::EvalError;
 pub use failures::{FailureKind, detect_failures};
 pub use report::{ReportInput, RunCurves, write_report};

@@ -10,6 +10,7 @@ mod interrupt;
 mod observers;
 mod output;
 mod setup;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum Command {
     Diagnose(commands::diagnose::DiagnoseArguments),
     /// Write the page of an experiment
     Report(commands::report::ReportArguments),
+    /// List, compare and rank runs
+    #[command(subcommand)]
+    Runs(commands::runs::RunsCommand),
     /// Describe, check, export and average checkpoints
     #[command(subcommand)]
     Checkpoint(commands::checkpoint::CheckpointCommand),
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Command::Judge(arguments) => commands::judge::run(&arguments, out),
         Command::Diagnose(arguments) => commands::diagnose::run(&arguments, out),
         Command::Report(arguments) => commands::report::run(&arguments, out),
+        Command::Runs(command) => commands::runs::run(command, out),
         Command::Checkpoint(command) => commands::checkpoint::run(command, out),
     };
     match result {

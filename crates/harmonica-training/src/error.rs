@@ -27,6 +27,15 @@ pub enum TrainingError {
     /// A file cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A directory cannot be searched for runs.
+    #[error("cannot search `{}` for runs; name a directory that holds some", path.display())]
+    Search {
+        /// The directory.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A checkpoint cannot be used.
     #[error("the checkpoint `{}` is unusable: {reason}; take another one", path.display())]
     Checkpoint {

@@ -1,4 +1,5 @@
-//! A run on disk: `config.toml`, `run.json`, `metrics.jsonl`, `step-NNNNNNNN/`, `LATEST`, `best.json`.
+//! A run on disk: `config.toml`, `provenance.json`, `run.json`, `environment.json`, `metrics.jsonl`, `step-NNNNNNNN/`, `LATEST`,
+//! `best.json`.
 //!
 //! In: records and checkpoints; out: files that are replaced as a whole. `LATEST` names the newest checkpoint and `best.json`
 //! the best one, for people and programs; a resumed run looks at the checkpoints themselves. Invariant: they name a
@@ -6,14 +7,19 @@
 
 use crate::run_lock::RunLock;
 use crate::{Checkpoint, TrainingError, retention};
-use harmonica_config_schema::record::{BestRecord, MetricsLine, RunManifest};
-use harmonica_config_schema::{ExperimentConfig, TrainingConfig};
+use harmonica_config_schema::record::{
+    BestRecord, FORMAT_VERSION, MetricsLine, ProvenanceRecord, RunManifest,
+};
+use harmonica_config_schema::{ExperimentConfig, Place, TrainingConfig};
 use harmonica_storage::{
     StorageError, append, collect_scratch, make_directory, remove_directory, remove_file, replace, sync,
 };
 use serde::Serialize;
-use std::collections::BTreeSet;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+pub(crate) const PROVENANCE: &str = "provenance.json";
 
 /// Paths and records of one run.
 #[derive(Debug, Clone)]
@@ -28,12 +34,17 @@ impl RunDir {
     /// A directory that cannot be made.
     pub fn new(root: &Path) -> Result<Self, TrainingError> {
         make_directory(root)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self::at(root))
+    }
+
+    /// A directory as it is. Nothing is made.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// The run in a directory that holds one: its `run.json` or a checkpoint. Nothing is made.
     pub fn existing(root: &Path) -> Option<Self> {
-        let run = Self { root: root.to_owned() };
+        let run = Self::at(root);
         (root.join("run.json").exists() || !run.checkpoints().is_empty()).then_some(run)
     }
 
@@ -149,6 +160,24 @@ impl RunDir {
         self.replace_json("run.json", manifest)
     }
 
+    /// Writes `provenance.json`: where each key of `config.toml` was set.
+    ///
+    /// # Errors
+    /// A path that cannot be written to.
+    pub fn describe_provenance(&self, keys: &BTreeMap<String, Place>) -> Result<(), TrainingError> {
+        let record = ProvenanceRecord { format_version: FORMAT_VERSION, keys: keys.clone() };
+        self.replace_json(PROVENANCE, &record)
+    }
+
+    /// A record of this directory; none if it has no such file, and in words why one cannot be read.
+    pub(crate) fn record<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
+        match std::fs::read(self.root.join(name)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| format!("is damaged: {e}")),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(format!("cannot be read: {e}")),
+        }
+    }
+
     /// The manifest of the run that is here already, if there is one.
     pub fn manifest(&self) -> Option<RunManifest> {
         serde_json::from_slice(&std::fs::read(self.root.join("run.json")).ok()?).ok()
@@ -176,24 +205,27 @@ impl RunDir {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// Updates of which metrics or a checkpoint tell that they were done.
+    pub(crate) fn updates_told_of(&self) -> u64 {
+        let metrics = self.metrics();
+        let logged = metrics.iter().map(MetricsLine::update).max();
+        logged.into_iter().chain(self.checkpoints()).max().unwrap_or(0)
+    }
+
     /// Drops lines beyond `update`: a resumed run writes them again.
     ///
     /// # Errors
     /// A path that cannot be written to.
     pub(crate) fn truncate_metrics(&self, update: u64) -> Result<(), TrainingError> {
-        let at = |line: &MetricsLine| match line {
-            MetricsLine::Train(m) => m.update,
-            MetricsLine::Validation(m) => m.update,
-            MetricsLine::Event(e) => e.update,
-        };
         let text = std::fs::read_to_string(self.root.join("metrics.jsonl")).unwrap_or_default();
-        let is_kept = |line: &str| serde_json::from_str::<MetricsLine>(line).is_ok_and(|l| at(&l) <= update);
+        let is_kept =
+            |line: &str| serde_json::from_str::<MetricsLine>(line).is_ok_and(|l| l.update() <= update);
         let kept: String =
             text.lines().filter(|line| is_kept(line)).map(|line| format!("{line}\n")).collect();
         self.replace("metrics.jsonl", kept.as_bytes())
     }
 
-    fn replace_json<T: Serialize>(&self, name: &str, record: &T) -> Result<(), TrainingError> {
+    pub(crate) fn replace_json<T: Serialize>(&self, name: &str, record: &T) -> Result<(), TrainingError> {
         let json =
             serde_json::to_vec_pretty(record).map_err(|e| StorageError::encode(&self.root.join(name), e))?;
         self.replace(name, &json)

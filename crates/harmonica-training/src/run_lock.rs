@@ -36,10 +36,31 @@ impl Owner {
     }
 }
 
-fn host() -> String {
+/// Name of this machine, if the system says it.
+pub(crate) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
-    name.map_or_else(|| "an unnamed host".to_owned(), |name| name.trim().to_owned())
+    let name = name.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok())?;
+    Some(name.trim().to_owned())
+}
+
+fn host() -> String {
+    host_name().unwrap_or_else(|| "an unnamed host".to_owned())
+}
+
+/// Process and host that write a run directory at this moment. The lock is asked only where the record alone cannot tell a
+/// living owner from a dead one, and is given back at once.
+pub(crate) fn holder(root: &Path) -> Option<(u32, String)> {
+    let owner = Owner::read(&root.join("owner.json"))?;
+    if owner.host == host() && !is_alive(owner.pid) {
+        return None;
+    }
+    let asked = File::open(root.join(".lock")).map(|lock| lock.try_lock_shared());
+    let is_held = match asked {
+        Ok(Ok(())) => false,
+        Ok(Err(TryLockError::WouldBlock)) => true,
+        Ok(Err(TryLockError::Error(_))) | Err(_) => owner.may_live(),
+    };
+    is_held.then_some((owner.pid, owner.host))
 }
 
 /// The right to write a run directory; given back when it is dropped.
@@ -111,6 +132,23 @@ mod tests {
         let lock = RunLock::acquire(dir.path()).unwrap();
         assert_eq!(Owner::read(&dir.path().join("owner.json")), Some(this));
         drop(lock);
+    }
+
+    #[test]
+    fn a_holder_is_one_that_lives_and_has_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path()), None);
+        let lock = RunLock::acquire(dir.path()).unwrap();
+        let this = Owner::this();
+        assert_eq!(holder(dir.path()), Some((this.pid, this.host.clone())));
+        assert!(RunLock::acquire(dir.path()).is_err(), "asking takes nothing away");
+        drop(lock);
+        assert_eq!(holder(dir.path()), None);
+        // A living process that has not the lock is another one that was given the same identifier.
+        for owner in [Owner { pid: u32::MAX - 1, ..this.clone() }, this] {
+            std::fs::write(dir.path().join("owner.json"), serde_json::to_vec(&owner).unwrap()).unwrap();
+            assert_eq!(holder(dir.path()), None);
+        }
     }
 
     #[test]

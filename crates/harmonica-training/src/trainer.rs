@@ -4,13 +4,15 @@ use crate::checkpoint::{CheckpointState, Moment, WeightKind};
 use crate::gradients::clip;
 use crate::run_dir::step_name;
 use crate::run_lock::RunLock;
+use crate::sittings::{self, OpenSitting};
 use crate::task::scalar;
-use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError};
+use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError, environment};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::{
-    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, TrainMetrics, ValidationMetrics,
+    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, STOPPED_AT_MAX_UPDATES, TrainMetrics,
+    ValidationMetrics,
 };
 use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
 use harmonica_model_core::{diagnosis, parameter_names};
@@ -46,7 +48,7 @@ pub struct Trainer<T: Task> {
     unusable: BTreeSet<u64>,
     /// Room that a checkpoint takes, about.
     checkpoint_bytes: u64,
-    _lock: RunLock,
+    lock: Arc<RunLock>,
 }
 
 impl<T: Task + 'static> Trainer<T> {
@@ -86,6 +88,7 @@ impl<T: Task + 'static> Trainer<T> {
             return Err(TrainingError::OtherConfig { path: run.root().to_owned(), found, wanted });
         }
         run.collect_scratch()?;
+        sittings::end_of_the_dead(&run)?;
         let (last, unusable) = run.last_whole()?;
         if let Some(checkpoint) = last {
             state = checkpoint.state().clone();
@@ -125,7 +128,7 @@ impl<T: Task + 'static> Trainer<T> {
             valid,
             unusable,
             checkpoint_bytes,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
@@ -134,11 +137,35 @@ impl<T: Task + 'static> Trainer<T> {
         self.ema.model()
     }
 
-    /// Trains up to the configured number of updates, or until the observer asks to stop.
+    /// Trains up to the configured number of updates, or until the observer asks to stop, and records the sitting.
     ///
     /// # Errors
     /// Losses that are not finite for too long, or files that cannot be written.
-    pub fn run(mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
+    pub fn run(self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
+        // The directory stays this process's own until the end is written.
+        let (run, _lock) = (self.run.clone(), Arc::clone(&self.lock));
+        let device = run.manifest().map(|manifest| manifest.device).unwrap_or_default();
+        let devices = self.ema.model().devices();
+        let environment = environment::observe(&device, devices.first());
+        let sitting = OpenSitting::begin(&run, self.state.update, environment)?;
+        let outcome = self.train(observer);
+        match &outcome {
+            Ok(done) => sitting.end(done.update, &done.stopped)?,
+            Err(error) => {
+                // The first error is the one that matters.
+                let because = match std::error::Error::source(error) {
+                    Some(cause) => format!("error: {error} ({cause})"),
+                    None => format!("error: {error}"),
+                };
+                if let Err(second) = sitting.end(run.updates_told_of(), &because) {
+                    tracing::warn!("the end of this sitting was not recorded: {second}");
+                }
+            }
+        }
+        outcome
+    }
+
+    fn train(mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<TrainOutcome, TrainingError> {
         let task = Arc::clone(&self.task);
         let training = self.config.training.clone();
         let (max_updates, accumulation) = (task.max_updates(), task.grad_accumulation() as u64);
@@ -162,7 +189,7 @@ impl<T: Task + 'static> Trainer<T> {
         );
         let (started, first_update) = (Instant::now(), self.state.update);
         let mut is_interrupted = false;
-        let mut stopped = "the configured number of updates was reached".to_owned();
+        let mut stopped = STOPPED_AT_MAX_UPDATES.to_owned();
         while self.state.update < max_updates {
             let learning_rate = task.optimizer().learning_rate.at(self.state.update, max_updates);
             let mut accumulated = GradientsAccumulator::new();

@@ -11,4 +11,5 @@ pub(crate) mod judge;
 pub(crate) mod preprocess;
 pub(crate) mod prove_resume;
 pub(crate) mod report;
+pub(crate) mod runs;
 pub(crate) mod train;

@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::setup::{ConfigArguments, contract, geometry, open_cache, open_codec};
 use clap::{Args, ValueEnum};
 use harmonica_codec::AudioCodec;
+use harmonica_config_schema::ResolvedConfig;
 use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
 use harmonica_data::Split;
 use harmonica_model_core::{LossRegistry, parameter_names};
@@ -22,6 +23,16 @@ pub(crate) enum ModelKind {
     Ar,
     /// Fills codebooks 2..Q.
     Nar,
+}
+
+impl ModelKind {
+    /// As records name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ar => "ar",
+            Self::Nar => "nar",
+        }
+    }
 }
 
 /// Arguments of `train`.
@@ -53,20 +64,20 @@ pub(crate) struct TrainArguments {
 
 pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
-    let mut config = arguments.config.load()?;
+    let mut layers = arguments.config.clone();
     if let Some(n) = arguments.max_updates {
-        config.training.ar.max_updates = n;
-        config.training.nar.max_updates = n;
-        config.validate()?;
+        layers.overrides.extend(["ar", "nar"].map(|model| format!("training.{model}.max_updates={n}")));
     }
+    let resolved = layers.resolve()?;
+    let config = &resolved.config;
     let device = open_device(arguments.device)?;
     tracing::info!("device {} ({})", device.name, device.reason);
     let autodiff = device.device.clone().autodiff();
-    let codec = open_codec(&config, out)?;
-    let cache = Arc::new(open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch)?);
+    let codec = open_codec(config, out)?;
+    let cache = Arc::new(open_cache(config, codec.as_ref(), arguments.allow_cache_mismatch)?);
     let run = RunDir::new(&arguments.run_dir)?;
     let is_ar = arguments.model == ModelKind::Ar;
-    let contract = contract(&config, codec.as_ref(), &cache, is_ar);
+    let contract = contract(config, codec.as_ref(), &cache, is_ar);
     contract.check_codec(codec.spec(), codec.fingerprint())?;
     let mut registry = LossRegistry::stable();
     harmonica_research::register(&mut registry);
@@ -74,7 +85,7 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
     let manifest = RunManifest {
         format_version: FORMAT_VERSION,
         name: config.name.clone(),
-        model: if is_ar { "ar" } else { "nar" }.into(),
+        model: arguments.model.name().into(),
         n_parameters: 0,
         config: config.fingerprint(),
         cache: cache.digest(),
@@ -92,13 +103,13 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
                 dir: arguments.run_dir.join("samples"),
             }
         });
-        let task = ArTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
+        let task = ArTask::new(config, cache, geometry, contract, registry, &autodiff)?;
         let observer = LabObserver { out, name: "ar", interrupt: interrupt.clone(), sentence };
-        train(task, &config, run, arguments.resume, manifest, observer)?
+        train(task, &resolved, run, arguments.resume, manifest, observer)?
     } else {
-        let task = NarTask::new(&config, cache, geometry, contract, registry, &autodiff)?;
+        let task = NarTask::new(config, cache, geometry, contract, registry, &autodiff)?;
         let observer = LabObserver { out, name: "nar", interrupt: interrupt.clone(), sentence: None };
-        train(task, &config, run, arguments.resume, manifest, observer)?
+        train(task, &resolved, run, arguments.resume, manifest, observer)?
     };
     if outcome.is_interrupted {
         let message = format!(
@@ -117,14 +128,15 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
 
 fn train<T: Task + 'static>(
     task: T,
-    config: &harmonica_config_schema::ExperimentConfig,
+    resolved: &ResolvedConfig,
     run: RunDir,
     resume: bool,
     manifest: RunManifest,
     mut observer: impl TrainObserver<T::Model>,
 ) -> Result<TrainOutcome, Failure> {
-    let trainer = Trainer::new(task, config, run.clone(), resume)?;
+    let trainer = Trainer::new(task, &resolved.config, run.clone(), resume)?;
     let n_parameters = parameter_names(trainer.averaged()).iter().map(|(_, n)| n).sum();
-    run.describe(config, &RunManifest { n_parameters, ..manifest })?;
+    run.describe(&resolved.config, &RunManifest { n_parameters, ..manifest })?;
+    run.describe_provenance(&resolved.provenance)?;
     Ok(trainer.run(&mut observer)?)
 }

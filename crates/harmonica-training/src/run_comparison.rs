@@ -1,0 +1,129 @@
+//! Two runs side by side: configuration, validations, environment.
+//!
+//! In: two [`RunReading`]s; out: a [`RunComparison`]. Invariant: whether cross-entropies may be compared is always said, and
+//! nothing is left out because they may not.
+
+use crate::RunReading;
+use harmonica_config_schema::ConfigDiff;
+use harmonica_config_schema::record::{
+    CodebookPair, ConfigDifference, Difference, Environment, FORMAT_VERSION, RunComparison, Sitting,
+    ValidationMetrics, ValidationPair,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Compares two runs.
+pub fn compare(left: &RunReading, right: &RunReading) -> RunComparison {
+    RunComparison {
+        format_version: FORMAT_VERSION,
+        left: left.summary.clone(),
+        right: right.summary.clone(),
+        incomparable: incomparable(left, right),
+        config: config(left, right),
+        validations: validations(left, right),
+        environment: environment(left, right),
+    }
+}
+
+/// A difference, unless there is none.
+fn difference(what: &str, left: Option<String>, right: Option<String>) -> Option<Difference> {
+    (left != right).then(|| Difference { what: what.to_owned(), left, right })
+}
+
+fn incomparable(left: &RunReading, right: &RunReading) -> Vec<Difference> {
+    let (a, b) = (&left.summary, &right.summary);
+    let both = |what: &str, left: &dyn ToString, right: &dyn ToString| {
+        difference(what, Some(left.to_string()), Some(right.to_string()))
+    };
+    let codec = match (&a.codec, &b.codec) {
+        (Some(left), Some(right)) => both("codec", left, right),
+        // The cache's fingerprint covers the codec that it was made with.
+        _ => None,
+    };
+    let found = [both("model", &a.model, &b.model), both("cache", &a.cache, &b.cache), codec];
+    found.into_iter().flatten().collect()
+}
+
+fn config(left: &RunReading, right: &RunReading) -> Option<Vec<ConfigDifference>> {
+    let diff = ConfigDiff::between_maps(left.config.as_ref()?, right.config.as_ref()?);
+    let with_places = diff.entries.into_iter().map(|entry| ConfigDifference {
+        left_place: left.provenance.get(&entry.key).cloned(),
+        right_place: right.provenance.get(&entry.key).cloned(),
+        key: entry.key,
+        left: entry.left,
+        right: entry.right,
+    });
+    Some(with_places.collect())
+}
+
+fn validations(left: &RunReading, right: &RunReading) -> Vec<ValidationPair> {
+    let others: BTreeMap<u64, &ValidationMetrics> = right.validations().map(|v| (v.update, v)).collect();
+    let mine: BTreeMap<u64, &ValidationMetrics> = left.validations().map(|v| (v.update, v)).collect();
+    let common = mine.into_iter().filter_map(|(update, left)| Some((left, *others.get(&update)?)));
+    common.map(|(left, right)| pair(left, right)).collect()
+}
+
+fn pair(left: &ValidationMetrics, right: &ValidationMetrics) -> ValidationPair {
+    let of = |validation: &ValidationMetrics| -> BTreeMap<usize, f64> {
+        validation.codebooks.iter().map(|c| (c.codebook, c.cross_entropy)).collect()
+    };
+    let (mine, others) = (of(left), of(right));
+    let codebooks: BTreeSet<usize> = mine.keys().chain(others.keys()).copied().collect();
+    let pairs = codebooks.into_iter().map(|codebook| CodebookPair {
+        codebook,
+        left: mine.get(&codebook).copied(),
+        right: others.get(&codebook).copied(),
+    });
+    ValidationPair {
+        update: left.update,
+        left: left.cross_entropy,
+        right: right.cross_entropy,
+        left_verdict: left.verdict.verdict.clone(),
+        right_verdict: right.verdict.verdict.clone(),
+        codebooks: pairs.collect(),
+    }
+}
+
+/// A property of a machine or a process, in words.
+type Property = (&'static str, fn(&Environment) -> Option<String>);
+
+/// What of an environment may change a run's numbers or its speed; process and command line always differ.
+const PROPERTIES: [Property; 9] = [
+    ("host", |e| e.host.clone()),
+    ("os", |e| Some(e.os.clone())),
+    ("architecture", |e| Some(e.architecture.clone())),
+    ("cpu", |e| e.cpu.clone()),
+    ("cpus", |e| e.n_cpus.map(|n| n.to_string())),
+    ("threads", |e| Some(e.n_threads.to_string())),
+    ("simd", |e| Some(e.simd.join(" "))),
+    ("backend", |e| Some(e.backend.clone())),
+    ("commit", |e| {
+        let commit = e.commit.as_ref()?;
+        let modified = if commit.modified == Some(true) { ", modified" } else { "" };
+        Some(format!("{}{modified}", commit.id))
+    }),
+];
+
+fn environment(left: &RunReading, right: &RunReading) -> Vec<Difference> {
+    let (a, b) = (&left.summary, &right.summary);
+    let manifests = [
+        difference("program", Some(a.program.clone()), Some(b.program.clone())),
+        difference("device", Some(a.device.clone()), Some(b.device.clone())),
+    ];
+    let n_sittings = |run: &RunReading| run.summary.n_sittings.map(|n| n.to_string());
+    let sittings = difference("sittings", n_sittings(left), n_sittings(right));
+    let properties = PROPERTIES
+        .iter()
+        .map(|(what, of)| difference(what, values(&left.sittings, *of), values(&right.sittings, *of)));
+    manifests.into_iter().chain(properties).chain([sittings]).flatten().collect()
+}
+
+/// The values of all sittings, each once, in their order.
+fn values(sittings: &[Sitting], of: fn(&Environment) -> Option<String>) -> Option<String> {
+    let mut found: Vec<String> = Vec::new();
+    for value in sittings.iter().filter_map(|sitting| of(&sitting.environment)) {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    (!found.is_empty()).then(|| found.join(", then "))
+}
