@@ -167,7 +167,7 @@ fn variants_of(source: &str) -> Vec<String> {
 }
 
 /// What a remedy begins with.
-const REMEDIES: [&str; 42] = [
+const REMEDIES: [&str; 43] = [
     "add",
     "build",
     "check",

@@ -27,7 +27,7 @@ fn a_run_that_was_stopped_and_resumed_tells_each_of_its_sittings() {
     let told = sittings(&run);
     let spans: Vec<(u64, Option<u64>)> = told.iter().map(|s| (s.from_update, s.to_update)).collect();
     assert_eq!(spans, [(0, Some(2)), (2, Some(6)), (6, Some(9))]);
-    assert_eq!(told[0].ended_because, "it was asked to stop");
+    assert_eq!(told[0].ended_because, "the test asked");
     assert_eq!(told[2].ended_because, STOPPED_AT_MAX_UPDATES);
     for sitting in &told {
         assert!(sitting.ended.unwrap() >= sitting.started && sitting.duration_s.unwrap() > 0.0);
