@@ -11,7 +11,8 @@ use harmonica_tests::Fixture;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-fn parts(f: &Fixture, dir: &Path) -> BundleParts {
+/// The parts of a bundle of an untrained model.
+pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
     let (spec, n_ids, n_voices) = (f.cache.spec(), f.cache.vocab().len(), f.cache.speakers().len());
     let geometry = f.geometry();
     let ar = ArModel::new(&f.config.model.ar, spec, n_ids, n_voices, Some(&geometry), 3, &Device::flex());

@@ -11,4 +11,6 @@ mod crashes;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod resume;

@@ -57,9 +57,34 @@ pub struct BundleParts {
     pub codec_dir: PathBuf,
 }
 
+/// Where a bundle was opened, and which one it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleOrigin {
+    /// Its directory as given.
+    pub path: String,
+    /// Its directory from the root.
+    pub absolute_path: String,
+    /// BLAKE3 of `bundle.json`, which holds the hash of every other file.
+    pub blake3: String,
+}
+
+impl BundleOrigin {
+    fn new(dir: &Path, manifest: &[u8]) -> Self {
+        let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        Self {
+            path: dir.display().to_string(),
+            absolute_path: absolute.display().to_string(),
+            blake3: blake3::hash(manifest).to_string(),
+        }
+    }
+}
+
 /// An open bundle.
 #[derive(Clone)]
 pub struct Bundle {
+    /// Where it was opened.
+    pub origin: BundleOrigin,
     /// What it is.
     pub manifest: BundleManifest,
     /// AR weights.
@@ -143,6 +168,7 @@ impl Bundle {
         manifest.ar_contract.check_codec(codec.spec(), codec.fingerprint())?;
         manifest.ar_contract.check_text(&manifest.vocab.fingerprint(), NORMALIZER_VERSION)?;
         Ok(Self {
+            origin: BundleOrigin::new(dir, &bytes),
             ar: WeightStore::read(&dir.join("ar.safetensors"))?,
             nar: WeightStore::read(&dir.join("nar.safetensors"))?,
             codec,
