@@ -8,6 +8,7 @@ mod failure;
 mod observers;
 mod output;
 mod setup;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -58,7 +59,10 @@ enum Command {
 
 fn main() -> ExitCode {
     harmonica_runtime::tune_allocator();
-    let arguments = Arguments::parse();
+    let arguments: Arguments = match usage::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     harmonica_runtime::init_telemetry("info");
     let out = output::Output { json: arguments.json };
     let result = match arguments.command {
