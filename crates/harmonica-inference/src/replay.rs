@@ -208,7 +208,8 @@ impl ReplayManifest {
         }
         match std::fs::read(&path) {
             Ok(bytes) => read_label(&bytes).map(|_| ()).map_err(foreign),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            // A directory that is not there is for the wav to say.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(e) => Err(foreign(e.to_string())),
         }
     }
