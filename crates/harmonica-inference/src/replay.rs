@@ -2,7 +2,8 @@
 //!
 //! In: a synthesizer, a request, its speech; out: a record, and from the record the same speech. Invariant: a manifest that was
 //! changed after it was written is refused, because it carries a hash of its own content; so "reproduced" is never said of a
-//! request that nobody made. The bytes of the wav are promised on the processor, whatever the number of threads.
+//! request that nobody made. The bytes of the wav are promised on the processor, for one program on one platform, whatever the
+//! number of threads.
 
 use crate::{
     BundleOrigin, DevicePreference, InferenceError, Speech, StopReason, SynthesisRequest, Synthesizer,

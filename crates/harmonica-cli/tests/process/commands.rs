@@ -1,5 +1,6 @@
 //! The command as programs call it: its exit codes, and one object on stdout for each failure.
 
+use harmonica_inference::{ReplayManifest, Speech, StopReason, SynthesisRequest, Waveform};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -82,6 +83,41 @@ fn a_wav_is_reproduced_from_the_manifest_beside_it() {
 
     harmonica(dir, &[&SPEAK[..], &["--output", "plain.wav", "--no-manifest"]].concat());
     assert!(dir.join("plain.wav").exists() && !dir.join("plain.json").exists());
+}
+
+#[test]
+fn speech_that_comes_out_otherwise_is_told_with_exit_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    json(dir, &[&SPEAK[..], &["--output", "out.wav"]].concat(), 0);
+    let mut manifest = ReplayManifest::read(&dir.join("out.json")).unwrap();
+    // As if the program had spoken otherwise when it recorded these hashes.
+    manifest.request = SynthesisRequest::new("close the door");
+    manifest.program = "0.0.0".into();
+    let silence = Speech {
+        waveform: Waveform::new(vec![0.0; 16], 16_000),
+        codes: Vec::new(),
+        normalized_text: String::new(),
+        stop: StopReason::EndOfSpeech,
+        warnings: Vec::new(),
+    };
+    manifest.save(&silence, &dir.join("out.wav")).unwrap();
+    let differs = json(dir, &["replay", "out.json", "--output", "new.wav"], 1);
+    let what = |list: &str| {
+        let list = differs[list].as_array().unwrap().iter();
+        list.map(|d| d["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (what("differences"), what("surroundings")),
+        (vec!["wav".into(), "codes".into()], vec!["program".into()])
+    );
+    let error = differs["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("not reproduced: wav: recorded") && error.contains("recorded 0.0.0"),
+        "{error}"
+    );
+    assert_eq!(differs["wav"]["state"], "changed");
+    assert!(dir.join("new.wav").exists());
 }
 
 #[test]
