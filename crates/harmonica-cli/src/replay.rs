@@ -20,8 +20,7 @@ pub(crate) struct ReplayArguments {
     /// Keep the new speech as a WAV file
     #[arg(long, value_name = "NEW.wav")]
     output: Option<PathBuf>,
-    /// auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]; the recorded one if left out
-    #[arg(long)]
+    #[arg(long, help = "auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]; the recorded one if left out")]
     device: Option<DevicePreference>,
 }
 
