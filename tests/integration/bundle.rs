@@ -10,6 +10,7 @@ use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::Fixture;
 use std::path::Path;
 
+/// The parts of a bundle of an untrained model.
 pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
     let (spec, n_ids, n_voices) = (f.cache.spec(), f.cache.vocab().len(), f.cache.speakers().len());
     let geometry = f.geometry();

@@ -98,6 +98,11 @@ fn samples() -> Vec<Sample> {
         ModelError::MissingPrompt {} => ["reference recording"],
         ModelError::TooLong { what: "the text", found: 300_usize, limit: 256_usize } => ["the text", "300", "256"],
         InferenceError::Bundle { path: "a/bundle", reason: "no ar.safetensors" } => ["a/bundle", "no ar.safetensors"],
+        InferenceError::Foreign { path: "a.json", reason: "no seal" } => ["a.json", "no seal"],
+        InferenceError::Unrecorded { wav: "a.wav", path: "a.json", source: StorageError::Foreign { path: "b".into(), kind: "x" } } => ["a.wav", "a.json", "no x"],
+        InferenceError::Replay { path: "a.json", reason: "no seal; speak again" } => ["a.json", "no seal"],
+        InferenceError::BundleMoved { path: "a/bundle" } => ["a/bundle"],
+        InferenceError::OtherBundle { path: "a/bundle", found: "aa", recorded_path: "b/bundle", recorded: "bb" } => ["a/bundle", "aa", "b/bundle", "bb"],
         InferenceError::UnknownVoice { voice: "ann", known: words(&["bob"]) } => ["ann", "bob"],
         TrainingError::RunExists { path: "a/run" } => ["a/run"],
         TrainingError::OtherConfig { path: "a/run", found: "aa", wanted: "bb" } => ["a/run", "aa", "bb"],
@@ -167,7 +172,7 @@ fn variants_of(source: &str) -> Vec<String> {
 }
 
 /// What a remedy begins with.
-const REMEDIES: [&str; 43] = [
+const REMEDIES: [&str; 45] = [
     "add",
     "build",
     "check",
@@ -189,6 +194,8 @@ const REMEDIES: [&str; 43] = [
     "load",
     "lower",
     "make",
+    "move",
+    "name",
     "pass",
     "raise",
     "read",
@@ -204,6 +211,7 @@ const REMEDIES: [&str; 43] = [
     "see",
     "set",
     "shorten",
+    "speak",
     "spell",
     "split",
     "take",

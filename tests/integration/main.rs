@@ -19,6 +19,8 @@ mod models;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod runs;

@@ -1,10 +1,13 @@
-//! `synthesize`: one text to a WAV file or stdout, or many lines to a directory.
+//! `synthesize`: one text to a WAV file or stdout; many lines are the business of `batch`.
 
-use crate::{Failure, note, print};
+use crate::batch;
+use crate::failure::Failure;
+use crate::output::{note, print};
 use clap::{Args, ValueEnum};
 use harmonica_audio::wav_bytes;
 use harmonica_inference::{
-    DecodeConfig, DevicePreference, NarDecodeKind, Speech, SynthesisRequest, Synthesizer, SynthesizerBuilder,
+    DecodeConfig, DevicePreference, NarDecodeKind, ReplayManifest, Speech, SynthesisRequest, Synthesizer,
+    SynthesizerBuilder,
 };
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -42,7 +45,7 @@ pub(crate) struct SynthesizeArguments {
     batch: Option<PathBuf>,
     /// A voice of the bundle; its first one if left out
     #[arg(long)]
-    voice: Option<String>,
+    pub(crate) voice: Option<String>,
     /// WAV file; - is stdout
     #[arg(long, value_name = "OUT.wav", conflicts_with = "batch")]
     output: Option<PathBuf>,
@@ -63,25 +66,19 @@ pub(crate) struct SynthesizeArguments {
     nar: Option<Nar>,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
+    /// Write no replay manifest (OUT.json) beside each WAV file
+    #[arg(long)]
+    pub(crate) no_manifest: bool,
     #[arg(long, default_value = "auto", help = "auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]")]
     device: DevicePreference,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatchLine {
-    id: String,
-    text: String,
-    voice: Option<String>,
-    seed: Option<u64>,
 }
 
 pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), Failure> {
     let synthesizer = SynthesizerBuilder::new(&arguments.model).device(arguments.device).open()?;
     let decode = decode_config(arguments, synthesizer.decode_config())?;
     if let (Some(batch), Some(dir)) = (&arguments.batch, &arguments.output_dir) {
-        return run_batch(arguments, &synthesizer, &decode, batch, dir, as_json);
+        return batch::run(arguments, &synthesizer, &decode, batch, dir, as_json);
     }
     let text = match (&arguments.text, &arguments.input) {
         (Some(text), _) => text.clone(),
@@ -98,23 +95,62 @@ pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), 
     }
     let request = SynthesisRequest::new(text).seed(arguments.seed).decode(decode);
     let request = arguments.voice.iter().fold(request, |r, voice| r.voice(voice));
-    let started = Instant::now();
-    let speech = synthesizer.speak(&request)?;
-    warn(&speech);
     if output == Path::new("-") {
+        let speech = synthesizer.speak(&request)?;
+        warn(&speech, None);
         let bytes = wav_bytes(&speech.waveform).map_err(|e| Failure::error(e.to_string()))?;
         return std::io::stdout()
             .lock()
             .write_all(&bytes)
             .map_err(|e| Failure::error(format!("cannot write to stdout: {e}")));
     }
-    speech.save(output)?;
-    let value = describe(&speech, output, started.elapsed().as_secs_f64());
-    print(as_json, &value, &format!("{}: {:.2} s", output.display(), speech.waveform.duration_s()));
+    let said = say(&synthesizer, &request, output, !arguments.no_manifest)?;
+    print(as_json, &said.value, &format!("{}: {:.2} s", output.display(), said.duration_s));
     Ok(())
 }
 
-fn read_text(path: &Path) -> Result<String, Failure> {
+/// What was said to a file.
+pub(crate) struct Said {
+    /// For programs.
+    pub(crate) value: Value,
+    /// How long it is.
+    pub(crate) duration_s: f64,
+}
+
+/// Says a request to a WAV file, with its replay manifest beside it if wanted.
+pub(crate) fn say(
+    synthesizer: &Synthesizer,
+    request: &SynthesisRequest,
+    wav: &Path,
+    with_manifest: bool,
+) -> Result<Said, Failure> {
+    if with_manifest {
+        ReplayManifest::check_place(wav)?;
+    }
+    let started = Instant::now();
+    let speech = synthesizer.speak(request)?;
+    let seconds = started.elapsed().as_secs_f64();
+    warn(&speech, Some(wav));
+    if with_manifest {
+        ReplayManifest::new(synthesizer, request, &speech, wav)?.save(&speech, wav)?;
+    } else {
+        speech.save(wav)?;
+    }
+    let manifest = with_manifest.then(|| ReplayManifest::path_of(wav));
+    let duration_s = speech.waveform.duration_s();
+    let value = json!({
+        "path": wav.display().to_string(),
+        "manifest": manifest.map(|path| path.display().to_string()),
+        "duration_s": duration_s,
+        "real_time_factor": seconds / duration_s.max(1e-9),
+        "stop": speech.stop,
+        "warnings": speech.warnings,
+        "normalized_text": speech.normalized_text,
+    });
+    Ok(Said { value, duration_s })
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).map(|_| ())
@@ -153,76 +189,9 @@ fn decode_config(arguments: &SynthesizeArguments, base: &DecodeConfig) -> Result
     Err(Failure::error(list.join("; ")))
 }
 
-fn warn(speech: &Speech) {
+fn warn(speech: &Speech, wav: Option<&Path>) {
+    let about = wav.map_or_else(String::new, |wav| format!("{}: ", wav.display()));
     for warning in &speech.warnings {
-        note(&format!("warning: {warning}"));
+        note(&format!("warning: {about}{warning}"));
     }
-}
-
-fn describe(speech: &Speech, path: &Path, seconds: f64) -> Value {
-    json!({
-        "path": path,
-        "duration_s": speech.waveform.duration_s(),
-        "real_time_factor": seconds / speech.waveform.duration_s().max(1e-9),
-        "stop": speech.stop,
-        "warnings": speech.warnings,
-        "normalized_text": speech.normalized_text,
-    })
-}
-
-fn run_batch(
-    arguments: &SynthesizeArguments,
-    synthesizer: &Synthesizer,
-    decode: &DecodeConfig,
-    batch: &Path,
-    dir: &Path,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let text = read_text(batch)?;
-    // Every line is read before the first is spoken: a mistake at the end costs nothing.
-    let lines: Vec<BatchLine> = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(i, line)| {
-            let row: BatchLine = serde_json::from_str(line)
-                .map_err(|e| Failure::error(format!("`{}` line {}: {e}", batch.display(), i + 1)))?;
-            let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if row.id.is_empty() || row.id.starts_with('.') || !row.id.chars().all(safe) {
-                let message = format!(
-                    "`{}` line {}: the id {:?} is no plain file name",
-                    batch.display(),
-                    i + 1,
-                    row.id
-                );
-                return Err(Failure::error(message));
-            }
-            Ok(row)
-        })
-        .collect::<Result<_, _>>()?;
-    std::fs::create_dir_all(dir).map_err(|e| {
-        Failure::error(format!("cannot write `{}`: {e}; choose another --output-dir", dir.display()))
-    })?;
-    let mut spoken = Vec::new();
-    let started = Instant::now();
-    for (n, line) in lines.iter().enumerate() {
-        let seed = line.seed.unwrap_or(arguments.seed);
-        let request = SynthesisRequest::new(&line.text).seed(seed).decode(decode.clone());
-        let voice = line.voice.as_ref().or(arguments.voice.as_ref());
-        let request = voice.iter().fold(request, |r, voice| r.voice(voice.as_str()));
-        let begun = Instant::now();
-        let speech = synthesizer.speak(&request)?;
-        warn(&speech);
-        let path = dir.join(format!("{}.wav", line.id));
-        speech.save(&path)?;
-        spoken.push(describe(&speech, &path, begun.elapsed().as_secs_f64()));
-        if (n + 1) % 25 == 0 {
-            let rate = (n + 1) as f64 / started.elapsed().as_secs_f64();
-            let left = (lines.len() - n - 1) as f64 / rate;
-            note(&format!("{}/{} sentences, {rate:.1}/s, {left:.0} s left", n + 1, lines.len()));
-        }
-    }
-    let words = format!("{} files in {}", spoken.len(), dir.display());
-    print(as_json, &Value::Array(spoken), &words);
-    Ok(())
 }

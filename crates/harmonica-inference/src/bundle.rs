@@ -58,9 +58,34 @@ pub struct BundleParts {
     pub codec_dir: PathBuf,
 }
 
+/// Where a bundle was opened, and which one it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleOrigin {
+    /// Its directory as given.
+    pub path: String,
+    /// Its directory from the root.
+    pub absolute_path: String,
+    /// Hash of its manifest, which holds the hash of every file.
+    pub blake3: String,
+}
+
+impl BundleOrigin {
+    fn new(dir: &Path, hash: &str) -> Self {
+        let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        Self {
+            path: dir.display().to_string(),
+            absolute_path: absolute.display().to_string(),
+            blake3: hash.to_owned(),
+        }
+    }
+}
+
 /// An open bundle.
 #[derive(Clone)]
 pub struct Bundle {
+    /// Where it was opened.
+    pub origin: BundleOrigin,
     /// What it is.
     pub manifest: BundleManifest,
     /// AR weights.
@@ -139,6 +164,7 @@ impl Bundle {
         manifest.ar_contract.check_codec(codec.spec(), codec.fingerprint())?;
         manifest.ar_contract.check_text(&manifest.vocab.fingerprint(), NORMALIZER_VERSION)?;
         Ok(Self {
+            origin: BundleOrigin::new(dir, sealed.hash()),
             ar: WeightStore::from_bytes(&read(AR)?, &dir.join(AR))?,
             nar: WeightStore::from_bytes(&read(NAR)?, &dir.join(NAR))?,
             codec,

@@ -31,6 +31,53 @@ pub enum InferenceError {
         /// Voices of the bundle.
         known: Vec<String>,
     },
+    /// A file stands where the replay manifest would go.
+    #[error("`{}` exists and is no replay manifest ({reason}); move it away, choose another name for the wav, or write no manifest (--no-manifest)", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Why it is no replay manifest.
+        reason: String,
+    },
+    /// The speech is there, its replay manifest is not.
+    #[error("`{}` is written, but its replay manifest `{}` is not; check the directory and speak again, or write no manifest (--no-manifest)", wav.display(), path.display())]
+    Unrecorded {
+        /// The speech.
+        wav: PathBuf,
+        /// The manifest.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: StorageError,
+    },
+    /// A replay manifest cannot be used.
+    #[error("cannot replay `{}`: {reason}", path.display())]
+    Replay {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The bundle that spoke is gone.
+    #[error("the bundle that spoke is no longer at `{}`; name its new place with --model", path.display())]
+    BundleMoved {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// The bundle is not the one that spoke.
+    #[error(
+        "the bundle `{path}` has the fingerprint {found}, but `{recorded_path}`, which spoke, had {recorded}; name the bundle that spoke with --model"
+    )]
+    OtherBundle {
+        /// The bundle that was opened.
+        path: String,
+        /// Hash of its manifest.
+        found: String,
+        /// The bundle that spoke.
+        recorded_path: String,
+        /// Hash of its manifest.
+        recorded: String,
+    },
     /// The text cannot be spoken.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -51,6 +98,6 @@ pub enum InferenceError {
 impl InferenceError {
     /// Whether parts were refused because they do not belong together.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Model(ModelError::ContractViolated { .. }))
+        matches!(self, Self::Model(ModelError::ContractViolated { .. }) | Self::OtherBundle { .. })
     }
 }

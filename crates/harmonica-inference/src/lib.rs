@@ -12,18 +12,21 @@
 //! ```
 //!
 //! A [`Synthesizer`] is opened once and shared between threads; a [`SynthesisRequest`] is a value. Nothing here is global.
+//! A [`ReplayManifest`] beside a wav holds all that decided its samples; [`ReplayManifest::replay`] speaks it again and compares.
 //! Invariant: on the CPU the same bundle, request and seed give the same samples.
 
 mod bundle;
 mod error;
+mod replay;
 mod speech;
 mod synthesizer;
 
-pub use bundle::{BUNDLE_VERSION, Bundle, BundleManifest, BundleParts};
+pub use bundle::{BUNDLE_VERSION, Bundle, BundleManifest, BundleOrigin, BundleParts};
 pub use error::InferenceError;
 pub use harmonica_audio::Waveform;
 pub use harmonica_codec::CodecTokens;
 pub use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 pub use harmonica_runtime::DevicePreference;
+pub use replay::{Difference, RecordedSpeech, Replay, ReplayManifest, WavState};
 pub use speech::{Speech, StopReason};
 pub use synthesizer::{SynthesisRequest, Synthesizer, SynthesizerBuilder, Voice};

@@ -1,13 +1,14 @@
 //! Speaks from a bundle.
 
-use crate::{Bundle, InferenceError, Speech, StopReason};
+use crate::{Bundle, BundleOrigin, InferenceError, Speech, StopReason};
 use harmonica_audio::Waveform;
 use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
 use harmonica_config_schema::{CodebookIndex, DecodeConfig};
 use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
 use harmonica_runtime::{DevicePreference, open_device};
-use harmonica_text::{TextError, TextTokenizer};
+use harmonica_text::{TextError, TextTokenizer, TextTokens};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,8 @@ pub struct Voice {
 }
 
 /// What to say, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SynthesisRequest {
     text: String,
     voice: Option<String>,
@@ -83,6 +85,8 @@ impl SynthesizerBuilder {
 
 /// Speaks. Share it between threads; it never changes.
 pub struct Synthesizer {
+    origin: BundleOrigin,
+    device: DevicePreference,
     // burn's parameters initialise lazily behind a cell; the lock makes that sound to share.
     models: Mutex<(ArModel, NarModel)>,
     codec: Arc<MelRvq>,
@@ -106,8 +110,9 @@ impl Synthesizer {
     /// # Errors
     /// Weights that do not fit their configuration; a device that is not there.
     pub fn from_bundle(bundle: Bundle, device: DevicePreference) -> Result<Self, InferenceError> {
+        let preference = device.resolved();
         let device = open_device(device)?.device;
-        let Bundle { manifest, ar, nar, codec } = bundle;
+        let Bundle { origin, manifest, ar, nar, codec } = bundle;
         let geometry = geometry(&codec);
         let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
         let ar =
@@ -115,6 +120,8 @@ impl Synthesizer {
         let nar =
             nar.load_into(NarModel::new(&manifest.nar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
         Ok(Self {
+            origin,
+            device: preference,
             max_text_symbols: ar.max_text_symbols().min(nar.max_text_symbols()),
             models: Mutex::new((ar, nar)),
             codec,
@@ -130,6 +137,16 @@ impl Synthesizer {
         self.voices.iter().map(|name| Voice { name: name.clone() }).collect()
     }
 
+    /// The bundle that it speaks from.
+    pub fn origin(&self) -> &BundleOrigin {
+        &self.origin
+    }
+
+    /// The device that it speaks on; never `auto` where that has one meaning.
+    pub fn device(&self) -> DevicePreference {
+        self.device
+    }
+
     /// The codec.
     pub fn codec(&self) -> &MelRvq {
         &self.codec
@@ -138,6 +155,22 @@ impl Synthesizer {
     /// The decode settings that requests use unless they bring their own.
     pub fn decode_config(&self) -> &DecodeConfig {
         &self.decode
+    }
+
+    /// Everything that speaking a request would refuse; empty if it can be said.
+    pub fn problems(&self, request: &SynthesisRequest) -> Vec<InferenceError> {
+        self.speaker(request).err().into_iter().chain(self.tokens(request).err()).collect()
+    }
+
+    /// The request with everything filled in that it leaves to the bundle: its voice and its decode settings.
+    ///
+    /// # Errors
+    /// An unknown voice.
+    pub fn complete(&self, request: &SynthesisRequest) -> Result<SynthesisRequest, InferenceError> {
+        let speaker = self.speaker(request)?;
+        let voice = usize::try_from(speaker).ok().and_then(|i| self.voices.get(i)).cloned();
+        let decode = Some(request.decode.as_ref().unwrap_or(&self.decode).clone());
+        Ok(SynthesisRequest { voice, decode, ..request.clone() })
     }
 
     /// Says a request.
@@ -158,10 +191,7 @@ impl Synthesizer {
         mut on_frame: impl FnMut(usize) -> bool,
     ) -> Result<Speech, InferenceError> {
         let speaker = self.speaker(request)?;
-        let tokens = self.tokenizer.tokenize(&request.text)?;
-        if tokens.ids.len() > self.max_text_symbols {
-            return Err(TextError::TooLong { symbols: tokens.ids.len(), limit: self.max_text_symbols }.into());
-        }
+        let tokens = self.tokens(request)?;
         let text: Vec<i32> = tokens.ids.iter().map(|id| *id as i32).collect();
         let mut warnings = self.unknown_words(&tokens.normalized);
         let decode = request.decode.as_ref().unwrap_or(&self.decode);
@@ -257,6 +287,14 @@ impl Synthesizer {
         let found = self.voices.iter().position(|v| v == name);
         let unknown = || InferenceError::UnknownVoice { voice: name.clone(), known: self.voices.clone() };
         found.map(|i| i as i32).ok_or_else(unknown)
+    }
+
+    fn tokens(&self, request: &SynthesisRequest) -> Result<TextTokens, InferenceError> {
+        let tokens = self.tokenizer.tokenize(&request.text)?;
+        if tokens.ids.len() > self.max_text_symbols {
+            return Err(TextError::TooLong { symbols: tokens.ids.len(), limit: self.max_text_symbols }.into());
+        }
+        Ok(tokens)
     }
 
     fn codebooks(&self) -> Vec<&[f32]> {

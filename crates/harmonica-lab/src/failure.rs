@@ -69,7 +69,10 @@ from_errors! {
     DataError => |e| matches!(e, DataError::StaleCache { .. }),
     ModelError => |e| matches!(e, ModelError::ContractViolated { .. }),
     InferenceError => InferenceError::is_refusal,
-    TrainingError => |e| matches!(e, TrainingError::Model(ModelError::ContractViolated { .. })),
+    TrainingError => |e| matches!(
+        e,
+        TrainingError::OtherConfig { .. } | TrainingError::Model(ModelError::ContractViolated { .. })
+    ),
     harmonica_audio::AudioError => |_| false,
     harmonica_storage::StorageError => |_| false,
     harmonica_text::TextError => |_| false,

@@ -11,6 +11,7 @@ mod observers;
 mod output;
 mod setup;
 mod table;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -66,7 +67,10 @@ enum Command {
 
 fn main() -> ExitCode {
     harmonica_runtime::tune_allocator();
-    let arguments = Arguments::parse();
+    let arguments: Arguments = match usage::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     harmonica_runtime::init_telemetry("info");
     let out = output::Output { json: arguments.json };
     let result = match arguments.command {

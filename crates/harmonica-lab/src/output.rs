@@ -31,18 +31,24 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "{words}");
     }
 
+    /// The object that programs get of a failure; nothing for people.
+    pub(crate) fn tell_programs(self, failure: &Failure) {
+        if !self.json {
+            return;
+        }
+        let mut value = serde_json::json!({ "error": failure.message, "exit_code": failure.code });
+        if !failure.problems.is_empty() {
+            value["problems"] = serde_json::json!(failure.problems);
+        }
+        for (key, part) in &failure.result {
+            value[key] = part.clone();
+        }
+        let _ = writeln!(std::io::stdout().lock(), "{value}");
+    }
+
     /// Reports a failure and gives its exit code.
     pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
-        if self.json {
-            let mut value = serde_json::json!({ "error": failure.message, "exit_code": failure.code });
-            if !failure.problems.is_empty() {
-                value["problems"] = serde_json::json!(failure.problems);
-            }
-            for (key, part) in &failure.result {
-                value[key] = part.clone();
-            }
-            let _ = writeln!(std::io::stdout().lock(), "{value}");
-        }
+        self.tell_programs(failure);
         self.note(&format!("error: {}", failure.message));
         ExitCode::from(failure.code)
     }

@@ -1,6 +1,7 @@
 //! Devices by name.
 
 use burn::tensor::Device;
+use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
 /// Why no device was opened.
@@ -60,6 +61,32 @@ impl FromStr for DevicePreference {
             ("vulkan", index) => Ok(Self::Vulkan(index)),
             ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
             _ => Err(unknown()),
+        }
+    }
+}
+
+/// The name that [`FromStr`] reads back.
+impl Display for DevicePreference {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let (kind, index) = match self {
+            Self::Auto => ("auto", None),
+            Self::Cpu => ("cpu", None),
+            Self::Wgpu(index) => ("wgpu", *index),
+            Self::Metal => ("metal", None),
+            Self::Vulkan(index) => ("vulkan", *index),
+            Self::Cuda(index) => ("cuda", Some(*index)),
+        };
+        f.write_str(kind)?;
+        index.map_or(Ok(()), |index| write!(f, ":{index}"))
+    }
+}
+
+impl DevicePreference {
+    /// The device that [`open_device`] opens: `auto` with its choice filled in.
+    pub fn resolved(self) -> Self {
+        match self {
+            Self::Auto if cfg!(feature = "flex") => Self::Cpu,
+            other => other,
         }
     }
 }
@@ -149,6 +176,14 @@ mod tests {
         assert_eq!("cpu".parse::<DevicePreference>().unwrap(), DevicePreference::Cpu);
         for name in ["gpu", "cuda:x", "cpu:0"] {
             assert!(name.parse::<DevicePreference>().unwrap_err().to_string().contains(name));
+        }
+    }
+
+    #[test]
+    fn every_device_is_read_back_from_its_name() {
+        use DevicePreference::{Auto, Cpu, Cuda, Metal, Vulkan, Wgpu};
+        for device in [Auto, Cpu, Wgpu(None), Wgpu(Some(2)), Metal, Vulkan(None), Vulkan(Some(0)), Cuda(3)] {
+            assert_eq!(device.to_string().parse::<DevicePreference>().unwrap(), device);
         }
     }
 

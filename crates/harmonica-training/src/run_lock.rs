@@ -67,7 +67,7 @@ pub(crate) fn holder(root: &Path) -> Option<(u32, String)> {
 #[derive(Debug)]
 pub(crate) struct RunLock {
     owner: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -101,14 +101,14 @@ impl RunLock {
         }
         let json = serde_json::to_vec_pretty(&Owner::this()).map_err(|e| StorageError::encode(&owner, e))?;
         replace(&owner, &json)?;
-        Ok(Self { owner, _file: file })
+        Ok(Self { owner, file: file })
     }
 }
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Left behind, it only makes the next owner say that this one is gone. The lock itself ends with its file.
-        let _ = std::fs::remove_file(&self.owner);
+        // Left behind, it only makes the next owner say that this one is gone.
+        let _ = std::fs::removefile(&self.owner);
     }
 }
 

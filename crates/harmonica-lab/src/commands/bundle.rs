@@ -107,6 +107,6 @@ pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failur
     Bundle::write(&parts, &arguments.output)?;
     let words =
         format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));
-    out.result(&serde_json::json!({ "bundle": arguments.output, "voices": parts.manifest.voices }), &words);
+    out.result(&serde_json::json!({ "bundle": arguments.output.display().to_string(), "voices": parts.manifest.voices }), &words);
     Ok(())
 }

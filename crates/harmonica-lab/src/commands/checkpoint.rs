@@ -99,7 +99,7 @@ pub(crate) fn run(command: CheckpointCommand, out: Output) -> Result<(), Failure
             let (bytes, blake3) = (digest.bytes, digest.blake3);
             let update = checkpoint.state().update;
             out.result(
-                &serde_json::json!({ "output": output, "update": update, "bytes": bytes, "blake3": blake3 }),
+                &serde_json::json!({ "output": output.display().to_string(), "update": update, "bytes": bytes, "blake3": blake3 }),
                 &words,
             );
             Ok(())
@@ -109,7 +109,7 @@ pub(crate) fn run(command: CheckpointCommand, out: Output) -> Result<(), Failure
             let average = Checkpoint::average(&opened?, &output)?;
             let words = format!("{}: the mean of {} checkpoints", output.display(), checkpoints.len());
             out.result(
-                &serde_json::json!({ "output": output, "n_checkpoints": checkpoints.len(), "update": average.state().update }),
+                &serde_json::json!({ "output": output.display().to_string(), "n_checkpoints": checkpoints.len(), "update": average.state().update }),
                 &words,
             );
             Ok(())
@@ -117,7 +117,7 @@ pub(crate) fn run(command: CheckpointCommand, out: Output) -> Result<(), Failure
         CheckpointCommand::Seal { checkpoint } => {
             let sealed = Checkpoint::seal(&checkpoint)?;
             let words = format!("{}: sealed after {} updates", checkpoint.display(), sealed.state().update);
-            out.result(&serde_json::json!({ "checkpoint": checkpoint }), &words);
+            out.result(&serde_json::json!({ "checkpoint": checkpoint.display().to_string() }), &words);
             Ok(())
         }
     }
@@ -164,7 +164,7 @@ fn verify(named: &[PathBuf], out: Output) -> Result<(), Failure> {
     let rows: Vec<_> = verified
         .iter()
         .map(
-            |(dir, files)| serde_json::json!({ "checkpoint": dir, "whole": is_whole(files), "files": files }),
+            |(dir, files)| serde_json::json!({ "checkpoint": dir.display().to_string(), "whole": is_whole(files), "files": files }),
         )
         .collect();
     let n_damaged = verified.iter().filter(|(_, files)| !is_whole(files)).count();

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
         cache_dir.display()
     );
     let value = serde_json::json!({
-        "rows": done.report.rows, "kept": done.report.kept, "dropped": done.report.dropped, "cache": cache_dir,
+        "rows": done.report.rows, "kept": done.report.kept, "dropped": done.report.dropped, "cache": cache_dir.display().to_string(),
     });
     out.result(&value, &words);
     Ok(())

@@ -81,6 +81,6 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
     let dir = arguments.output.as_ref().unwrap_or(root);
     write_report(&input, dir)?;
     let path = dir.join("report.html");
-    out.result(&serde_json::json!({ "report": path }), &format!("{}", path.display()));
+    out.result(&serde_json::json!({ "report": path.display().to_string() }), &format!("{}", path.display()));
     Ok(())
 }

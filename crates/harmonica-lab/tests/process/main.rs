@@ -1,0 +1,4 @@
+//! The program as other programs call it: a process, its exit code, its output.
+
+#[cfg(test)]
+mod failures;
