@@ -2,9 +2,11 @@
 
 use symphonia::core::packet::Packet;
 
-/// Whether the chunks of a RIFF or AIFF file fill the area that its header declares; `None` for other files and for
-/// streams of unknown length.
-pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
+const NOT_FILLED: &str = "its chunks do not add up to its declared size";
+
+/// What the chunks of a RIFF or AIFF file say against each other, or against the area that its header declares; `None` too
+/// for other files and for streams of unknown length.
+pub(crate) fn contradiction(bytes: &[u8]) -> Option<&'static str> {
     let number = |at: usize, big_endian: bool| -> Option<usize> {
         let word: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } as usize)
@@ -24,11 +26,21 @@ pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
     // AIFF says twice how much sound it holds: in frames and in bytes.
     let (mut sound_bytes, mut frame_bytes) = (None, None);
     while at + 8 <= end {
-        let Some(size) = number(at + 4, big_endian) else { return Some(false) };
+        let Some(size) = number(at + 4, big_endian) else { return Some(NOT_FILLED) };
         if bytes.get(at..at + 4) == Some(b"data") && unknown.contains(&size) {
             return None;
         }
         match bytes.get(at..at + 4) {
+            Some(b"fmt ") if bytes.get(8..12) == Some(b"WAVE") => {
+                let half = |at: usize| number(at, false).map(|word| word & 0xffff);
+                let (tag, channels) = (half(at + 8)?, half(at + 10)?);
+                let (frame_bytes, bits) = (half(at + 20)?, half(at + 22)?);
+                // Other codings pack samples as they like.
+                let is_plain = [1, 3, 0xfffe].contains(&tag);
+                if is_plain && frame_bytes != channels * bits.div_ceil(8) {
+                    return Some("its frames are not as long as its samples");
+                }
+            }
             Some(b"COMM") if bytes.get(8..12) == Some(b"AIFF") => {
                 let half = |at: usize| number(at, true).map(|word| word >> 16);
                 let (channels, frames, bits) = (half(at + 8)?, number(at + 10, true)?, half(at + 14)?);
@@ -41,7 +53,7 @@ pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
         at += 8 + size + size % 2;
     }
     let agrees = frame_bytes.is_none() || frame_bytes == sound_bytes;
-    Some(agrees && (at == end || at == end + 1))
+    (!agrees || (at != end && at != end + 1)).then_some(NOT_FILLED)
 }
 
 /// What the packets of an MPEG stream add up to: its decoder searches for the next frame without a word.
