@@ -16,8 +16,8 @@ mod word_errors;
 
 pub use error::EvalError;
 pub use failures::{FailureKind, detect_failures};
-pub use report::{ReportInput, RunCurves, write_report};
+pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use statistics::{Judged, summarise};
-pub use suite::{EvalSuite, Sentence};
+pub use suite::{EvalSuite, Recording, Sentence, parse_recordings};
 pub use transcriber::{CommandTranscriber, Transcriber};
 pub use word_errors::{EditCounts, character_errors, word_error_rate, word_errors};
