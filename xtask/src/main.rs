@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod fuzz;
 mod shell;
 mod tidy;
 
@@ -44,6 +45,9 @@ enum Command {
     /// Hold the house rules: layers, file lengths, names, shapes, configurations
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
+    /// Fuzz the parsers of untrusted bytes; needs nightly and cargo-fuzz
+    #[command(after_help = "Example: cargo xtask fuzz config --seconds 60")]
+    Fuzz(fuzz::FuzzArguments),
     /// Everything that must hold before a change lands: format, lints, tidy, tests, docs, the demo in small
     #[command(after_help = "Example: cargo xtask ci")]
     Ci,
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
             shell::run(shell::cargo().arg("bench").args(&passed.rest)).map(|()| ExitCode::SUCCESS)
         }
         Command::Tidy => tidy::run(&root()).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
