@@ -18,15 +18,12 @@ pub(crate) fn contradiction(bytes: &[u8]) -> Option<&'static str> {
     };
     let unknown = [0, u32::MAX as usize];
     let declared = number(4, big_endian)?;
-    if unknown.contains(&declared) {
-        return None;
-    }
-    let end = 8 + declared;
+    let end = (!unknown.contains(&declared)).then_some(8 + declared);
     let mut at = 12;
     // AIFF says twice how much sound it holds: in frames and in bytes.
     let (mut sound_bytes, mut frame_bytes) = (None, None);
-    while at + 8 <= end {
-        let Some(size) = number(at + 4, big_endian) else { return Some(NOT_FILLED) };
+    while end.is_none_or(|end| at + 8 <= end) {
+        let Some(size) = number(at + 4, big_endian) else { return end.map(|_| NOT_FILLED) };
         if bytes.get(at..at + 4) == Some(b"data") && unknown.contains(&size) {
             return None;
         }
@@ -52,6 +49,7 @@ pub(crate) fn contradiction(bytes: &[u8]) -> Option<&'static str> {
         // Chunks begin at even offsets; the last one may lack its padding.
         at += 8 + size + size % 2;
     }
+    let end = end?;
     let agrees = frame_bytes.is_none() || frame_bytes == sound_bytes;
     (!agrees || (at != end && at != end + 1)).then_some(NOT_FILLED)
 }

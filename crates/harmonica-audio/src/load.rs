@@ -286,6 +286,11 @@ mod tests {
             bytes[at] = right;
         }
         load_bytes(&bytes, "right.wav").unwrap();
+        // The header of a stream of unknown length is held to the same.
+        bytes[4..8].fill(0xff);
+        load_bytes(&bytes, "streamed.wav").unwrap();
+        bytes[32] = 0x42;
+        load_bytes(&bytes, "odd.wav").unwrap_err();
     }
 
     #[test]
