@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod fuzz;
 mod reliability;
 mod shell;
 mod tidy;
@@ -48,6 +49,9 @@ enum Command {
     /// Hold the house rules: layers, file lengths, names, shapes, configurations
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
+    /// Fuzz the parsers of untrusted bytes; needs nightly and cargo-fuzz
+    #[command(after_help = "Example: cargo xtask fuzz config --seconds 60")]
+    Fuzz(fuzz::FuzzArguments),
     /// Everything that must hold before a change lands: format, lints, tidy, tests, docs, the demo in small
     #[command(after_help = "Example: cargo xtask ci")]
     Ci,
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
         }
         Command::Reliability(arguments) => reliability::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run(&root()).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     match result {

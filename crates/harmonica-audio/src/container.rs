@@ -2,9 +2,11 @@
 
 use symphonia::core::packet::Packet;
 
-/// Whether the chunks of a RIFF or AIFF file fill the area that its header declares; `None` for other files and for
-/// streams of unknown length.
-pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
+const NOT_FILLED: &str = "its chunks do not add up to its declared size";
+
+/// What the chunks of a RIFF or AIFF file say against each other, or against the area that its header declares; `None` too
+/// for other files and for streams of unknown length.
+pub(crate) fn contradiction(bytes: &[u8]) -> Option<&'static str> {
     let number = |at: usize, big_endian: bool| -> Option<usize> {
         let word: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } as usize)
@@ -16,19 +18,26 @@ pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
     };
     let unknown = [0, u32::MAX as usize];
     let declared = number(4, big_endian)?;
-    if unknown.contains(&declared) {
-        return None;
-    }
-    let end = 8 + declared;
+    let end = (!unknown.contains(&declared)).then_some(8 + declared);
     let mut at = 12;
     // AIFF says twice how much sound it holds: in frames and in bytes.
     let (mut sound_bytes, mut frame_bytes) = (None, None);
-    while at + 8 <= end {
-        let Some(size) = number(at + 4, big_endian) else { return Some(false) };
+    while end.is_none_or(|end| at + 8 <= end) {
+        let Some(size) = number(at + 4, big_endian) else { return end.map(|_| NOT_FILLED) };
         if bytes.get(at..at + 4) == Some(b"data") && unknown.contains(&size) {
             return None;
         }
         match bytes.get(at..at + 4) {
+            Some(b"fmt ") if bytes.get(8..12) == Some(b"WAVE") => {
+                let half = |at: usize| number(at, false).map(|word| word & 0xffff);
+                let (tag, channels) = (half(at + 8)?, half(at + 10)?);
+                let (frame_bytes, bits) = (half(at + 20)?, half(at + 22)?);
+                // Other codings pack samples as they like.
+                let is_plain = [1, 3, 0xfffe].contains(&tag);
+                if is_plain && frame_bytes != channels * bits.div_ceil(8) {
+                    return Some("its frames are not as long as its samples");
+                }
+            }
             Some(b"COMM") if bytes.get(8..12) == Some(b"AIFF") => {
                 let half = |at: usize| number(at, true).map(|word| word >> 16);
                 let (channels, frames, bits) = (half(at + 8)?, number(at + 10, true)?, half(at + 14)?);
@@ -40,8 +49,9 @@ pub(crate) fn chunks_add_up(bytes: &[u8]) -> Option<bool> {
         // Chunks begin at even offsets; the last one may lack its padding.
         at += 8 + size + size % 2;
     }
+    let end = end?;
     let agrees = frame_bytes.is_none() || frame_bytes == sound_bytes;
-    Some(agrees && (at == end || at == end + 1))
+    (!agrees || (at != end && at != end + 1)).then_some(NOT_FILLED)
 }
 
 /// What the packets of an MPEG stream add up to: its decoder searches for the next frame without a word.

@@ -3,7 +3,7 @@
 //! Damage is never silent: a lost packet, a frame count that differs from the declared one, a FLAC checksum that
 //! does not match and a parser's panic are all errors. Bounded by [`MAX_DURATION_S`].
 
-use crate::container::{MpegTally, chunks_add_up};
+use crate::container::{MpegTally, contradiction};
 use crate::{AudioError, Waveform};
 use std::io::{Cursor, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,8 +41,8 @@ pub fn load(path: &Path) -> Result<Waveform, AudioError> {
 /// # Errors
 /// As [`load`], without the file system's.
 pub fn load_bytes(bytes: &[u8], name: &str) -> Result<Waveform, AudioError> {
-    if chunks_add_up(bytes) == Some(false) {
-        return Err(damaged(name, "its chunks do not add up to its declared size"));
+    if let Some(reason) = contradiction(bytes) {
+        return Err(damaged(name, reason));
     }
     let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, name)))
         .unwrap_or_else(|_| Err(damaged(name, "the parser gave up on malformed data")))?;
@@ -227,9 +227,9 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
     // AAC is coded in whole packets: the last one may reach beyond the end by almost its length (2048 with SBR).
     if params.codec == CODEC_ID_AAC
         && let Some(declared) = declared_frames.and_then(|n| usize::try_from(n).ok())
-        && samples.len() < (declared + 2048).saturating_mul(channels)
+        && samples.len() < declared.saturating_add(2048).saturating_mul(channels)
     {
-        samples.truncate(declared * channels);
+        samples.truncate(declared.saturating_mul(channels));
     }
     Ok(Decoded {
         samples,
@@ -273,6 +273,24 @@ mod tests {
         let bytes = wav_bytes(&tone()).unwrap();
         let error = load_bytes(&bytes[..bytes.len() / 2], "half.wav").unwrap_err().to_string();
         assert!(error.contains("half.wav") && error.contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn wav_whose_frames_are_not_as_long_as_its_samples_is_refused() {
+        let mut bytes = wav_bytes(&tone()).unwrap();
+        assert_eq!(bytes[32..36], [2, 0, 16, 0], "bytes a frame, bits a sample");
+        for (at, value) in [(32, 0x42), (34, 24), (22, 2)] {
+            let right = std::mem::replace(&mut bytes[at], value);
+            let error = load_bytes(&bytes, "odd.wav").unwrap_err().to_string();
+            assert!(error.contains("not as long as its samples"), "{error}");
+            bytes[at] = right;
+        }
+        load_bytes(&bytes, "right.wav").unwrap();
+        // The header of a stream of unknown length is held to the same.
+        bytes[4..8].fill(0xff);
+        load_bytes(&bytes, "streamed.wav").unwrap();
+        bytes[32] = 0x42;
+        load_bytes(&bytes, "odd.wav").unwrap_err();
     }
 
     #[test]

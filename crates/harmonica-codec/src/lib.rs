@@ -17,5 +17,5 @@ mod tokens;
 pub use audio_codec::{AudioCodec, DecodeStream};
 pub use error::CodecError;
 pub use mel_rvq::MelRvq;
-pub use storage::{open, read_tokens, save, write_tokens};
+pub use storage::{open, open_bytes, parse_tokens, read_tokens, save, write_tokens};
 pub use tokens::CodecTokens;

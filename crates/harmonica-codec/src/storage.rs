@@ -71,33 +71,48 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
 /// # Errors
 /// Files that are missing, damaged or of another version.
 pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
-    let refuse = |file: &str, reason: String| CodecError::Read { path: dir.join(file), reason };
     let damaged = |check: FileCheck| CodecError::Read { path: dir.to_owned(), reason: check.to_string() };
     let sealed = Sealed::open(dir).map_err(damaged)?;
     let read = |file: &str| sealed.read(file).map_err(damaged);
+    open_bytes(dir, &read(DESCRIPTION)?, &read(WEIGHTS)?)
+}
+
+/// As [`open`], of the bytes of `codec.json` and `codec.safetensors`; `dir` stands for them in errors.
+///
+/// # Errors
+/// Files that are damaged or of another version.
+pub fn open_bytes(dir: &Path, description: &[u8], weights: &[u8]) -> Result<Arc<MelRvq>, CodecError> {
+    let refuse = |file: &str, reason: String| CodecError::Read { path: dir.join(file), reason };
     let description: Description =
-        serde_json::from_slice(&read(DESCRIPTION)?).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
+        serde_json::from_slice(description).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
     if description.format_version != FORMAT_VERSION {
         let reason = format!("format version {} is not {FORMAT_VERSION}", description.format_version);
         return Err(refuse(DESCRIPTION, reason));
     }
-    let bytes = read(WEIGHTS)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
-    let values = |name: &str| -> Result<Vec<f32>, CodecError> {
+    let config = description.mel_rvq;
+    config.validate().map_err(|e| {
+        let problems: Vec<String> =
+            e.problems.iter().map(harmonica_config_schema::Problem::message).collect();
+        refuse(DESCRIPTION, problems.join("; "))
+    })?;
+    let tensors = SafeTensors::deserialize(weights).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
+    let values = |name: &str, shape: &[usize]| -> Result<Vec<f32>, CodecError> {
         let tensor = tensors.tensor(name).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
-        if tensor.dtype() != Dtype::F16 {
-            return Err(refuse(WEIGHTS, format!("tensor `{name}` is not f16")));
+        if tensor.dtype() != Dtype::F16 || tensor.shape() != shape {
+            let found = (tensor.dtype(), tensor.shape());
+            return Err(refuse(WEIGHTS, format!("tensor `{name}` is {found:?}, not f16 of shape {shape:?}")));
         }
         let (words, _) = tensor.data().as_chunks::<2>();
         Ok(words.iter().map(|w| f16::from_le_bytes(*w).to_f32()).collect())
     };
-    let config = description.mel_rvq;
-    let entry = config.codebook_size * config.n_components;
-    let codebooks = values("codebooks")?.chunks(entry.max(1)).map(<[f32]>::to_vec).collect();
+    let (stacked, width) = (config.stack * config.n_mels, config.n_components);
+    let shape = [config.n_codebooks, config.codebook_size, width];
+    let codebooks =
+        values("codebooks", &shape)?.chunks_exact(shape[1] * width).map(<[f32]>::to_vec).collect();
     let weights = MelRvqWeights {
-        mean: values("mean")?,
-        analysis: values("analysis")?,
-        synthesis: values("synthesis")?,
+        mean: values("mean", &[stacked])?,
+        analysis: values("analysis", &[width, stacked])?,
+        synthesis: values("synthesis", &[CONTEXT * width, stacked])?,
         codebooks,
     };
     let codec = MelRvq::from_weights(config, weights).map_err(|e| refuse(WEIGHTS, e.to_string()))?;
@@ -130,9 +145,18 @@ pub fn write_tokens(tokens: &CodecTokens, path: &Path) -> Result<(), CodecError>
 /// # Errors
 /// A file that is missing, damaged or holds codes of another codec.
 pub fn read_tokens(path: &Path, spec: &CodecSpec) -> Result<CodecTokens, CodecError> {
+    let bytes =
+        std::fs::read(path).map_err(|e| CodecError::Read { path: path.to_owned(), reason: e.to_string() })?;
+    parse_tokens(path, &bytes, spec)
+}
+
+/// As [`read_tokens`], of a file's bytes; `path` stands for them in errors.
+///
+/// # Errors
+/// Bytes that are damaged or hold codes of another codec.
+pub fn parse_tokens(path: &Path, bytes: &[u8], spec: &CodecSpec) -> Result<CodecTokens, CodecError> {
     let refuse = |reason: String| CodecError::Read { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| refuse(e.to_string()))?;
     let ints = |name: &str| -> Result<(Vec<i32>, Vec<usize>), CodecError> {
         let tensor = file.tensor(name).map_err(|e| refuse(e.to_string()))?;
         if tensor.dtype() != Dtype::I32 {
@@ -142,7 +166,7 @@ pub fn read_tokens(path: &Path, spec: &CodecSpec) -> Result<CodecTokens, CodecEr
         Ok((values, tensor.shape().to_vec()))
     };
     let (codes, shape) = ints("codes")?;
-    let [n_codebooks, n_frames] = shape[..] else {
+    let [n_codebooks, _] = shape[..] else {
         return Err(refuse(format!("`codes` has shape {shape:?}, not [Q, T]")));
     };
     let codes = codes
@@ -150,5 +174,77 @@ pub fn read_tokens(path: &Path, spec: &CodecSpec) -> Result<CodecTokens, CodecEr
         .map(|c| u16::try_from(c).map_err(|_| refuse(format!("code {c} is out of range"))))
         .collect::<Result<_, _>>()?;
     let n_samples = ints("n_samples").ok().and_then(|(n, _)| usize::try_from(*n.first()?).ok());
-    CodecTokens::new(codes, n_codebooks, n_samples.unwrap_or(n_frames * spec.hop_samples), spec)
+    // Without a length they stand for whole frames: the most that there can be.
+    CodecTokens::new(codes, n_codebooks, n_samples.unwrap_or(usize::MAX), spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The smallest codec that the settings allow, as its two files.
+    fn files() -> (String, Vec<u8>) {
+        let config = MelRvqConfig {
+            fft_samples: 256,
+            window_samples: 256,
+            step_samples: 64,
+            stack: 1,
+            n_mels: 20,
+            n_components: 4,
+            n_codebooks: 2,
+            codebook_size: 2,
+            ..Default::default()
+        };
+        let weights = MelRvqWeights {
+            mean: vec![0.0; 20],
+            analysis: vec![0.5; 80],
+            synthesis: vec![0.5; 240],
+            codebooks: vec![vec![0.5; 8]; 2],
+        };
+        let dir = tempfile::tempdir().unwrap();
+        save(&MelRvq::from_weights(config, weights).unwrap(), dir.path()).unwrap();
+        let description = std::fs::read_to_string(dir.path().join(DESCRIPTION)).unwrap();
+        (description, std::fs::read(dir.path().join(WEIGHTS)).unwrap())
+    }
+
+    #[test]
+    fn settings_that_no_configuration_may_have_are_refused_by_name() {
+        let (description, weights) = files();
+        open_bytes(Path::new("codec"), description.as_bytes(), &weights).unwrap();
+        for (key, right, wrong) in [
+            ("window_samples", "256", "4096"),
+            ("step_samples", "64", "0"),
+            ("stack", "1", "0"),
+            ("n_codebooks", "2", "0"),
+            ("sample_rate_hz", "16000", "0"),
+        ] {
+            let pair = |value: &str| format!("\"{key}\": {value},");
+            let changed = description.replace(&pair(right), &pair(wrong));
+            assert_ne!(changed, description, "{key}");
+            let error = open_bytes(Path::new("codec"), changed.as_bytes(), &weights).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("codec.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn tensors_of_another_shape_are_refused_by_name() {
+        let (description, weights) = files();
+        // As many elements, so that only the shape is wrong; the header keeps its length.
+        let header = String::from_utf8_lossy(&weights[8..]).into_owned();
+        let at = 8 + header.find("[4,20]").unwrap();
+        let mut changed = weights.clone();
+        changed[at..at + 6].copy_from_slice(b"[20,4]");
+        let error = open_bytes(Path::new("codec"), description.as_bytes(), &changed).unwrap_err().to_string();
+        assert!(error.contains("`analysis`") && error.contains("[20, 4]"), "{error}");
+    }
+
+    #[test]
+    fn tokens_of_no_codebook_and_countless_frames_are_refused() {
+        let shape = vec![0, 1 << 62];
+        let view = TensorView::new(Dtype::I32, shape, &[]).unwrap();
+        let bytes = safetensors::serialize([("codes", view)], None).unwrap();
+        let spec = MelRvqConfig::default().spec();
+        let error = parse_tokens(Path::new("tokens"), &bytes, &spec).unwrap_err().to_string();
+        assert!(error.contains("0 codebooks"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Which codec a run speaks in, and what every codec promises about its tokens.
 
-use crate::relations::Relations;
+use crate::ConfigError;
+use crate::relations::{Checked, Relations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -145,7 +146,17 @@ impl MelRvqConfig {
         }
     }
 
-    pub(crate) fn relations(&self, at: &str, relations: &mut Relations) {
+    /// Checks every value; settings that come from a codec's own files have passed no loader.
+    ///
+    /// # Errors
+    /// Each key that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::unless_empty(crate::loader::problems_of(self, "codec.mel_rvq"))
+    }
+}
+
+impl Checked for MelRvqConfig {
+    fn relations(&self, at: &str, relations: &mut Relations) {
         let (least, most) = (2 * self.step_samples, self.fft_samples);
         relations.require(
             (least..=most).contains(&self.window_samples),

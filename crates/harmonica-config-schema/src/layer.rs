@@ -126,7 +126,8 @@ impl Layer {
         }
     }
 
-    fn of_bytes(source: Source, bytes: &[u8], problems: &mut Vec<Problem>) -> Self {
+    /// Reads the bytes of a TOML text, as [`Layer::read_file`].
+    pub(crate) fn of_bytes(source: Source, bytes: &[u8], problems: &mut Vec<Problem>) -> Self {
         let mut broken = BTreeSet::new();
         for (i, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if let Err(error) = std::str::from_utf8(line) {

@@ -16,10 +16,17 @@ use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+/// A TOML file, or the bytes that stand for one.
+#[derive(Debug, Clone)]
+struct TomlFile {
+    path: PathBuf,
+    bytes: Option<Vec<u8>>,
+}
+
 /// Collects the layers of a configuration.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigLoader {
-    files: Vec<PathBuf>,
+    files: Vec<TomlFile>,
     overrides: Vec<String>,
 }
 
@@ -31,7 +38,13 @@ impl ConfigLoader {
 
     /// Adds a TOML file; later files win.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.files.push(path.into());
+        self.files.push(TomlFile { path: path.into(), bytes: None });
+        self
+    }
+
+    /// Adds TOML in memory as a file would be added; `name` stands for its path in messages.
+    pub fn bytes(mut self, name: impl Into<PathBuf>, toml: impl Into<Vec<u8>>) -> Self {
+        self.files.push(TomlFile { path: name.into(), bytes: Some(toml.into()) });
         self
     }
 
@@ -61,11 +74,14 @@ impl ConfigLoader {
 }
 
 /// Reads, inspects, merges and checks layers of any configuration.
-fn load_layers<T: Checked>(files: &[PathBuf], overrides: &[String]) -> Result<(T, Vec<Layer>), ConfigError> {
+fn load_layers<T: Checked>(files: &[TomlFile], overrides: &[String]) -> Result<(T, Vec<Layer>), ConfigError> {
     let mut problems = Vec::new();
     let defaults = Layer::of_value(Source::Default, &T::default());
     let mut layers = vec![defaults.map_err(|reason| refused(&[], "", reason))?];
-    layers.extend(files.iter().map(|path| Layer::read_file(path, &mut problems)));
+    layers.extend(files.iter().map(|file| match &file.bytes {
+        Some(bytes) => Layer::of_bytes(Source::File(file.path.clone()), bytes, &mut problems),
+        None => Layer::read_file(&file.path, &mut problems),
+    }));
     layers.extend(overrides.iter().map(|argument| Layer::read_override(argument, &mut problems)));
     let fields = fields_of::<T>().map_err(|reason| refused(&[], "", reason))?;
     let findings = inspect(&fields, "", &mut layers);
@@ -159,8 +175,8 @@ fn refused(layers: &[Layer], key: &str, reason: String) -> ConfigError {
 }
 
 /// Problems by layer and line, each once.
-fn in_order(mut problems: Vec<Problem>, files: &[PathBuf]) -> Vec<Problem> {
-    let index = |path: &Path| files.iter().position(|file| file == path).unwrap_or(files.len());
+fn in_order(mut problems: Vec<Problem>, files: &[TomlFile]) -> Vec<Problem> {
+    let index = |path: &Path| files.iter().position(|file| file.path == path).unwrap_or(files.len());
     problems.sort_by_key(|problem| match &problem.place {
         Place::WholeFile { path } => (index(path), 0, 0),
         Place::File { path, line, column } => (index(path), *line, *column),
@@ -185,12 +201,9 @@ mod tests {
     }
 
     fn load(toml: &str, overrides: &[&str]) -> Result<ExperimentConfig, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = write(dir.path(), "layer.toml", toml);
-        let loader = ConfigLoader::new().file(&path).overrides(overrides.iter().map(|s| (*s).to_owned()));
-        let shorter =
-            |error: ConfigError| error.to_string().replace(&format!("{}/", dir.path().display()), "");
-        loader.load().map_err(shorter)
+        let loader = ConfigLoader::new().bytes("layer.toml", toml);
+        let loader = loader.overrides(overrides.iter().map(|s| (*s).to_owned()));
+        loader.load().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -376,15 +389,12 @@ layer.toml:11:10: model.ar.preset: \"smal\" is not allowed; did you mean \"small
     }
 
     fn load_kinds(layers: &[&str]) -> Result<WithKinds, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let files: Vec<PathBuf> = layers
-            .iter()
-            .enumerate()
-            .map(|(i, toml)| write(dir.path(), &format!("{i}.toml"), toml))
-            .collect();
-        let shorter =
-            |error: ConfigError| error.to_string().replace(&format!("{}/", dir.path().display()), "");
-        load_layers(&files, &[]).map(|(config, _)| config).map_err(shorter)
+        let file = |(i, toml): (usize, &&str)| TomlFile {
+            path: format!("{i}.toml").into(),
+            bytes: Some(toml.as_bytes().to_vec()),
+        };
+        let files: Vec<TomlFile> = layers.iter().enumerate().map(file).collect();
+        load_layers(&files, &[]).map(|(config, _)| config).map_err(|error| error.to_string())
     }
 
     #[test]

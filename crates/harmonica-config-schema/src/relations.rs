@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Display;
 
 /// A configuration that can be loaded from layers and checked.
-pub(crate) trait Checked: Default + Serialize + DeserializeOwned + JsonSchema {
+pub(crate) trait Checked: Default + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// Reports every broken relation; `at` is the dotted place of this configuration in the whole, empty for the root.
     fn relations(&self, at: &str, relations: &mut Relations);
 }

@@ -7,7 +7,9 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
+use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The keys of a table.
 pub(crate) type Fields = BTreeMap<String, Field>;
@@ -179,13 +181,18 @@ fn simplify(schema: &mut Value) {
     }
 }
 
-/// The keys of a config type.
+/// The keys of a config type; made once, for they never change.
 ///
 /// # Errors
 /// The dotted key of a shape that layers could not merge safely. Tests hold every config type against it.
-pub(crate) fn fields_of<T: JsonSchema>() -> Result<Fields, String> {
+pub(crate) fn fields_of<T: JsonSchema + 'static>() -> Result<Arc<Fields>, String> {
+    static MADE: Mutex<BTreeMap<TypeId, Arc<Fields>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(fields) = made.get(&TypeId::of::<T>()) {
+        return Ok(fields.clone());
+    }
     match field(&json_schema_of::<T>(), "")?.shape {
-        Shape::Table(fields) => Ok(fields),
+        Shape::Table(fields) => Ok(made.entry(TypeId::of::<T>()).or_insert(Arc::new(fields)).clone()),
         _ => Err("the root is not a table".into()),
     }
 }

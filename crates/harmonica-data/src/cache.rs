@@ -2,12 +2,14 @@
 //!
 //! Invariant: what opens is whole, of the settings asked for, and in range.
 
+use crate::manifest::is_inside;
 use crate::{CacheFingerprint, DataError, Split};
 use harmonica_codec::CodecTokens;
 use harmonica_config_schema::{CodecSpec, Fingerprint};
 use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, require_space};
 use harmonica_text::Vocab;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const CODES: &str = "codes.bin";
@@ -161,25 +163,41 @@ impl TokenCache {
         if !dir.is_dir() {
             return Err(DataError::NoCache { path: dir.to_owned() });
         }
+        let damaged =
+            |check: FileCheck| DataError::DamagedCache { path: dir.to_owned(), reason: check.to_string() };
+        let sealed = Sealed::open(dir).map_err(damaged)?;
+        let read = |name: &str| sealed.read(name).map_err(damaged);
+        Self::open_bytes(dir, &read(FINGERPRINT)?, &read(INDEX)?, &read(CODES)?, wanted)
+    }
+
+    /// As [`TokenCache::open`], of the bytes of its files; `dir` stands for them in errors.
+    ///
+    /// # Errors
+    /// A cache that is damaged or stale.
+    pub fn open_bytes(
+        dir: &Path,
+        fingerprint: &[u8],
+        index: &[u8],
+        codes: &[u8],
+        wanted: Option<&CacheFingerprint>,
+    ) -> Result<Self, DataError> {
         let damaged = |reason: String| DataError::DamagedCache { path: dir.to_owned(), reason };
-        let changed = |check: FileCheck| damaged(check.to_string());
-        let sealed = Sealed::open(dir).map_err(changed)?;
-        let read = |name: &str| sealed.read(name).map_err(changed);
-        let fingerprint: CacheFingerprint = serde_json::from_slice(&read(FINGERPRINT)?)
-            .map_err(|e| damaged(format!("{FINGERPRINT}: {e}")))?;
+        let fingerprint: CacheFingerprint =
+            serde_json::from_slice(fingerprint).map_err(|e| damaged(format!("{FINGERPRINT}: {e}")))?;
         if let Some(wanted) = wanted {
             let differences = fingerprint.differences(wanted);
             if !differences.is_empty() {
                 return Err(DataError::StaleCache { path: dir.to_owned(), differences });
             }
         }
-        let index: Index =
-            serde_json::from_slice(&read(INDEX)?).map_err(|e| damaged(format!("{INDEX}: {e}")))?;
+        let index: Index = serde_json::from_slice(index).map_err(|e| damaged(format!("{INDEX}: {e}")))?;
         if index.format_version != FORMAT_VERSION {
             return Err(damaged(format!("format version {} is not {FORMAT_VERSION}", index.format_version)));
         }
-        let bytes = read(CODES)?;
-        let (pairs, _) = bytes.as_chunks::<2>();
+        let (pairs, rest) = codes.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(damaged(format!("{CODES} ends within a code")));
+        }
         let codes: Vec<u16> = pairs.iter().map(|p| u16::from_le_bytes(*p)).collect();
         let cache = Self {
             spec: index.spec,
@@ -194,19 +212,36 @@ impl TokenCache {
     }
 
     fn check(&self) -> Result<(), String> {
+        let CodecSpec { sample_rate_hz, hop_samples, n_codebooks, codebook_size, .. } = self.spec;
+        if sample_rate_hz == 0 || [hop_samples, n_codebooks, codebook_size].contains(&0) {
+            return Err("its codec has no samples, codebooks or codes".into());
+        }
+        self.vocab.check().map_err(|e| e.to_string())?;
         if let Some(code) = self.codes.iter().find(|c| usize::from(**c) >= self.spec.codebook_size) {
             return Err(format!("code {code} is beyond the codebook size {}", self.spec.codebook_size));
         }
+        let mut ids = BTreeSet::new();
+        let mut next_code = 0_usize;
         for u in &self.utterances {
-            let end = u.n_frames.checked_mul(self.spec.n_codebooks).and_then(|n| n.checked_add(u.first_code));
-            let fits = end.is_some_and(|end| end <= self.codes.len())
+            let end = u.n_frames.checked_mul(n_codebooks).and_then(|n| n.checked_add(next_code));
+            let fits = u.first_code == next_code
+                && end.is_some_and(|end| end <= self.codes.len())
                 && u.n_frames > 0
+                && u.n_samples.div_ceil(hop_samples) <= u.n_frames
                 && u.speaker < self.speakers.len()
                 && !u.text_ids.is_empty()
-                && u.text_ids.iter().all(|id| *id < self.vocab.len());
+                && u.text_ids.iter().all(|id| *id != Vocab::PAD && *id < self.vocab.len())
+                && is_inside(&u.audio);
             if !fits {
                 return Err(format!("utterance `{}` points outside of its tables", u.id));
             }
+            if !ids.insert(&u.id) {
+                return Err(format!("utterance `{}` occurs twice", u.id));
+            }
+            next_code = end.unwrap_or(next_code);
+        }
+        if next_code != self.codes.len() {
+            return Err(format!("{} codes belong to no utterance", self.codes.len() - next_code));
         }
         Ok(())
     }
@@ -214,5 +249,72 @@ impl TokenCache {
     /// Hash of the cache's settings, for records.
     pub fn digest(&self) -> Fingerprint {
         self.fingerprint.digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Opens a cache of two utterances whose index was changed.
+    fn open(change: impl FnOnce(&mut Value)) -> Result<TokenCache, String> {
+        let codes: Vec<u8> = [1_u16, 2, 3, 4, 5, 6].into_iter().flat_map(u16::to_le_bytes).collect();
+        let mut index = json!({
+            "format_version": FORMAT_VERSION,
+            "spec": {
+                "id": "mel_rvq", "sample_rate_hz": 16_000, "hop_samples": 640, "n_codebooks": 2, "codebook_size": 8
+            },
+            "vocab": { "format_version": 1, "characters": ["a", "b"] },
+            "speakers": ["s"],
+            "utterances": [
+                { "id": "u", "text": "ab", "text_ids": [2, 3], "speaker": 0, "split": "train", "audio": "u.wav",
+                  "first_code": 0, "n_frames": 1, "n_samples": 600 },
+                { "id": "v", "text": "b", "text_ids": [3], "speaker": 0, "split": "test", "audio": "v.wav",
+                  "first_code": 2, "n_frames": 2, "n_samples": 1280 },
+            ],
+        });
+        change(&mut index);
+        TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &codes, None)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_index_that_contradicts_its_tables_is_refused() {
+        assert_eq!(open(|_| ()).unwrap().codes(1), [3, 4, 5, 6]);
+        for (pointer, value, word) in [
+            ("/spec/n_codebooks", json!(0), "no samples"),
+            ("/spec/hop_samples", json!(0), "no samples"),
+            ("/vocab/characters", json!(["a", "a"]), "twice"),
+            ("/utterances/1/id", json!("u"), "twice"),
+            ("/utterances/1/first_code", json!(0), "outside"),
+            ("/utterances/1/n_frames", json!(1), "outside"),
+            ("/utterances", json!([]), "no utterance"),
+            ("/utterances/1/n_frames", json!(usize::MAX), "outside"),
+            ("/utterances/1/n_samples", json!(1281), "outside"),
+            ("/utterances/1/text_ids", json!([0]), "outside"),
+            ("/utterances/1/text_ids", json!([4]), "outside"),
+            ("/utterances/1/speaker", json!(1), "outside"),
+            ("/utterances/1/audio", json!("../v.wav"), "outside"),
+        ] {
+            let error = open(|index| *index.pointer_mut(pointer).unwrap() = value).unwrap_err();
+            assert!(error.contains(word), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
+    fn codes_that_end_within_a_code_are_refused() {
+        let index = json!({
+            "format_version": FORMAT_VERSION,
+            "spec": { "id": "x", "sample_rate_hz": 1, "hop_samples": 1, "n_codebooks": 1, "codebook_size": 9 },
+            "vocab": { "format_version": 1, "characters": [] },
+            "speakers": [],
+            "utterances": [],
+        })
+        .to_string();
+        let open =
+            |codes: &[u8]| TokenCache::open_bytes(Path::new("cache"), b"{}", index.as_bytes(), codes, None);
+        open(&[]).unwrap();
+        assert!(open(&[1]).unwrap_err().to_string().contains("within a code"));
     }
 }

@@ -20,7 +20,7 @@ pub use cache::{CachedUtterance, TokenCache};
 pub use error::DataError;
 pub use fingerprint::CacheFingerprint;
 pub use manifest::{Manifest, Split, Utterance};
-pub use packed::unpack;
+pub use packed::{PackedUtterance, packed_metadata, parse_index, unpack};
 pub use plan::BatchPlan;
 pub use prefetch::prefetch;
 pub use preprocess::{Preprocessed, check, condition, preprocess};

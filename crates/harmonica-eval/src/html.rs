@@ -3,7 +3,7 @@
 use crate::picture::{base64, chart_svg, spectrogram_bmp};
 use crate::report::{ReportInput, RunCurves, codebooks_table, systems_table};
 use harmonica_audio::{Waveform, load, wav_bytes};
-use harmonica_config_schema::record::{EvaluationRecord, MetricsLine};
+use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine};
 use std::path::Path;
 
 /// Sentences that get players.
@@ -64,17 +64,21 @@ fn curves(run: &RunCurves) -> String {
     let mut used = Vec::new();
     if let Some(first) = validations.first() {
         for (i, c) in first.codebooks.iter().enumerate() {
-            let series = |pick: &dyn Fn(usize) -> f64| -> Vec<(f64, f64)> {
-                validations.iter().enumerate().map(|(n, v)| (v.update as f64, pick(n))).collect()
+            // A later validation may hold fewer codebooks; its line ends there.
+            let series = |pick: &dyn Fn(&CodebookMetrics) -> f64| -> Vec<(f64, f64)> {
+                validations
+                    .iter()
+                    .filter_map(|v| Some((v.update as f64, pick(v.codebooks.get(i)?))))
+                    .collect()
             };
             let name = format!("valid, codebook {}", c.codebook);
-            loss.push((name.clone(), series(&|n| validations[n].codebooks[i].cross_entropy)));
-            used.push((name, series(&|n| validations[n].codebooks[i].effective_codes_ratio)));
+            loss.push((name.clone(), series(&|c| c.cross_entropy)));
+            used.push((name, series(&|c| c.effective_codes_ratio)));
         }
     }
     let verdicts: Vec<String> =
         validations.iter().map(|v| format!("{} {}", v.update, v.verdict.verdict)).collect();
-    let model = run.manifest.model.to_uppercase();
+    let model = escape(&run.manifest.model.to_uppercase());
     let mut out = format!(
         "<h2>{model} model</h2><p>{} parameters on {}. Stopped: {}.</p>{}{}<p>Verdicts: {}.</p>",
         run.manifest.n_parameters,
@@ -103,7 +107,7 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
     let mut out = format!(
         "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Held-out codebooks</h3>{}",
         escape(&record.suite),
-        record.suite_fingerprint,
+        escape(record.suite_fingerprint.as_str()),
         table(systems_table(record)),
         table(codebooks_table(record))
     );

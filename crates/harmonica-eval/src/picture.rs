@@ -51,14 +51,16 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)]) -> St
     };
     let ((x0, x1), (y0, y1)) = (bound(|p| p.0), bound(|p| p.1));
     let (width, height, left, bottom) = (640.0, 240.0, 52.0, 26.0);
-    let x = |v: f64| left + (v - x0) / (x1 - x0).max(1e-9) * (width - left - 8.0);
-    let y = |v: f64| 24.0 + (1.0 - (v - y0) / (y1 - y0).max(1e-9)) * (height - bottom - 30.0);
+    // Halves, because the distance of two finite numbers need not be finite.
+    let share = |v: f64, low: f64, high: f64| (v / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0).max(5e-10);
+    let x = |v: f64| left + share(v, x0, x1) * (width - left - 8.0);
+    let y = |v: f64| 24.0 + (1.0 - share(v, y0, y1)) * (height - bottom - 30.0);
     let colours = ["#1b6ca8", "#c1440e", "#2d7d46", "#7b3fa0", "#8a6d00", "#444444"];
     let mut svg = format!(
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\"><text x=\"{left}\" y=\"14\" font-weight=\"bold\">{title}</text>"
     );
     for i in 0..=4 {
-        let value = y0 + (y1 - y0) * f64::from(i) / 4.0;
+        let value = y0 * f64::from(4 - i) / 4.0 + y1 * f64::from(i) / 4.0;
         svg.push_str(&format!(
             "<line x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/><text x=\"4\" y=\"{1:.1}\">{value:.2}</text>",
             y(value),

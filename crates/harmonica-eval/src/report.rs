@@ -38,8 +38,13 @@ pub struct ReportInput {
 /// A directory that cannot be written to.
 pub fn write_report(input: &ReportInput, dir: &Path) -> Result<(), EvalError> {
     make_directory(dir)?;
-    publish(&dir.join("report.md"), markdown(input).as_bytes())?;
-    Ok(publish(&dir.join("report.html"), html::page(input).as_bytes())?)
+    publish(&dir.join("report.md"), report_markdown(input).as_bytes())?;
+    Ok(publish(&dir.join("report.html"), report_html(input).as_bytes())?)
+}
+
+/// The text of `report.html`; players are filled from the files that the records name.
+pub fn report_html(input: &ReportInput) -> String {
+    html::page(input)
 }
 
 pub(crate) fn percent(value: Option<f64>) -> String {
@@ -100,45 +105,57 @@ pub(crate) fn codebooks_table(evaluation: &EvaluationRecord) -> (Vec<&'static st
     (header, rows)
 }
 
+/// A record's words on one line of Markdown.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn markdown_table((header, rows): (Vec<&'static str>, Vec<Vec<String>>)) -> String {
     let mut out = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(header.len()));
     for row in rows {
-        out.push_str(&format!("| {} |\n", row.join(" | ")));
+        let cells: Vec<String> = row.iter().map(|cell| one_line(cell).replace('|', "\\|")).collect();
+        out.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     out
 }
 
-fn markdown(input: &ReportInput) -> String {
-    let mut out = format!("# {}\n\n", input.title);
+/// The text of `report.md`.
+pub fn report_markdown(input: &ReportInput) -> String {
+    let mut out = format!("# {}\n\n", one_line(&input.title));
     for run in &input.runs {
         let m = &run.manifest;
         out.push_str(&format!(
             "## {} model\n\n{} parameters on {}, configuration {}. Stopped: {}.\n\n",
-            m.model.to_uppercase(),
+            one_line(&m.model.to_uppercase()),
             m.n_parameters,
-            m.device,
-            m.config,
-            if m.stopped.is_empty() { "it did not finish" } else { &m.stopped }
+            one_line(&m.device),
+            one_line(m.config.as_str()),
+            if m.stopped.is_empty() { "it did not finish".to_owned() } else { one_line(&m.stopped) }
         ));
         if let Some(MetricsLine::Validation(v)) =
             run.metrics.iter().rev().find(|l| matches!(l, MetricsLine::Validation(_)))
         {
-            out.push_str(&format!("Verdict after {} updates: **{}**.\n\n", v.update, v.verdict.verdict));
+            out.push_str(&format!(
+                "Verdict after {} updates: **{}**.\n\n",
+                v.update,
+                one_line(&v.verdict.verdict)
+            ));
             for reason in &v.verdict.reasons {
-                out.push_str(&format!("- {reason}\n"));
+                out.push_str(&format!("- {}\n", one_line(reason)));
             }
             out.push('\n');
         }
     }
     if let Some(evaluation) = &input.evaluation {
         let recognizer = if evaluation.recognizer.is_empty() {
-            "none: word errors were not measured"
+            "none: word errors were not measured".to_owned()
         } else {
-            &evaluation.recognizer
+            one_line(&evaluation.recognizer)
         };
         out.push_str(&format!(
             "## Evaluation on {}\n\nRecognizer: {recognizer}. Sentences: {}.\n\n",
-            evaluation.suite, evaluation.suite_fingerprint
+            one_line(&evaluation.suite),
+            one_line(evaluation.suite_fingerprint.as_str())
         ));
         out.push_str(&markdown_table(systems_table(evaluation)));
         out.push_str("\n### Held-out codebooks\n\n");
@@ -146,7 +163,101 @@ fn markdown(input: &ReportInput) -> String {
     }
     out.push_str("\n## Configuration, where it differs from the defaults\n\n");
     for line in &input.config {
-        out.push_str(&format!("- {line}\n"));
+        out.push_str(&format!("- {}\n", one_line(line)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harmonica_config_schema::Fingerprint;
+    use harmonica_config_schema::record::{
+        CodebookMetrics, SystemEvaluation, ValidationMetrics, VerdictRecord,
+    };
+    use std::collections::BTreeMap;
+
+    const HOSTILE: &str = "<b>|\n| x |";
+
+    fn validation(update: u64, figures: &[f64]) -> MetricsLine {
+        let codebook = |(i, value): (usize, &f64)| CodebookMetrics {
+            codebook: i + 1,
+            n_tokens: 1,
+            cross_entropy: *value,
+            target_entropy: 1.0,
+            accuracy: 0.5,
+            utilization_ratio: 1.0,
+            effective_codes_ratio: *value,
+            marginal_kl: 0.0,
+        };
+        MetricsLine::Validation(ValidationMetrics {
+            update,
+            ema: true,
+            cross_entropy: 1.0,
+            codebooks: figures.iter().enumerate().map(codebook).collect(),
+            verdict: VerdictRecord { verdict: HOSTILE.into(), reasons: vec![HOSTILE.into()] },
+        })
+    }
+
+    fn input(metrics: Vec<MetricsLine>) -> ReportInput {
+        let fingerprint: Fingerprint = serde_json::from_value(HOSTILE.into()).unwrap();
+        let manifest = RunManifest {
+            format_version: 1,
+            name: HOSTILE.into(),
+            model: HOSTILE.into(),
+            n_parameters: 1,
+            config: fingerprint.clone(),
+            cache: fingerprint.clone(),
+            program: HOSTILE.into(),
+            device: HOSTILE.into(),
+            stopped: HOSTILE.into(),
+        };
+        let system = SystemEvaluation {
+            system: HOSTILE.into(),
+            word_error_rate: None,
+            word_error_rate_utterance_mean: None,
+            character_error_rate: None,
+            chance_word_error_rate: None,
+            exact_share: None,
+            mel_distance: None,
+            failures: BTreeMap::from([(HOSTILE.to_owned(), 1)]),
+            utterances: Vec::new(),
+        };
+        ReportInput {
+            title: HOSTILE.into(),
+            runs: vec![RunCurves { manifest, metrics, samples: Vec::new() }],
+            evaluation: Some(EvaluationRecord {
+                format_version: 1,
+                suite: HOSTILE.into(),
+                suite_fingerprint: fingerprint.clone(),
+                recognizer: HOSTILE.into(),
+                text_normalizer: HOSTILE.into(),
+                config: fingerprint,
+                codebooks: Vec::new(),
+                systems: vec![system],
+            }),
+            root: ".".into(),
+            config: vec![HOSTILE.into()],
+        }
+    }
+
+    #[test]
+    fn words_of_records_are_no_markup() {
+        let input = input(vec![validation(1, &[1.0])]);
+        let html = report_html(&input);
+        assert!(!html.contains("<b>") && !html.contains("<B>"), "{html}");
+        let tables = report_markdown(&input);
+        for line in tables.lines().filter(|line| line.starts_with('|')) {
+            let n_cells = line.replace("\\|", "").matches('|').count();
+            assert!(n_cells == 9 || n_cells == 8, "{line}");
+        }
+    }
+
+    #[test]
+    fn validations_of_fewer_codebooks_and_huge_figures_are_drawn() {
+        let html = report_html(&input(vec![validation(1, &[f64::MAX, 1.0]), validation(2, &[f64::MIN])]));
+        let points: Vec<&str> = html.split("points=\"").skip(1).filter_map(|p| p.split('"').next()).collect();
+        assert_eq!(points.len(), 5);
+        assert!(points.iter().all(|p| !p.contains("NaN") && !p.contains("inf")), "{points:?}");
+    }
 }

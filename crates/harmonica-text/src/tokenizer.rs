@@ -71,5 +71,6 @@ mod tests {
         let json = serde_json::to_string(&Vocab::english()).unwrap();
         assert_eq!(Vocab::from_json(&json).unwrap(), Vocab::english());
         assert!(Vocab::from_json(r#"{"format_version":1,"characters":["a","a"]}"#).is_err());
+        assert!(Vocab::from_json(r#"{"format_version":2,"characters":["a"]}"#).is_err());
     }
 }

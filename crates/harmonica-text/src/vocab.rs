@@ -54,12 +54,25 @@ impl Vocab {
     /// # Errors
     /// JSON that is not a vocabulary, or one with a symbol twice.
     pub fn from_json(json: &str) -> Result<Self, TextError> {
-        let refuse = |reason: String| TextError::Vocabulary { reason };
-        let vocab: Self = serde_json::from_str(json).map_err(|e| refuse(e.to_string()))?;
-        let distinct: std::collections::BTreeSet<char> = vocab.characters.iter().copied().collect();
-        if distinct.len() != vocab.characters.len() {
-            return Err(refuse("it lists a symbol twice".into()));
-        }
+        let vocab: Self =
+            serde_json::from_str(json).map_err(|e| TextError::Vocabulary { reason: e.to_string() })?;
+        vocab.check()?;
         Ok(vocab)
+    }
+
+    /// Checks a vocabulary that was read as a part of something else.
+    ///
+    /// # Errors
+    /// Another format version, or a symbol twice.
+    pub fn check(&self) -> Result<(), TextError> {
+        let refuse = |reason: String| Err(TextError::Vocabulary { reason });
+        if self.format_version != 1 {
+            return refuse(format!("format version {} is not 1", self.format_version));
+        }
+        let distinct: std::collections::BTreeSet<char> = self.characters.iter().copied().collect();
+        if distinct.len() != self.characters.len() {
+            return refuse("it lists a symbol twice".into());
+        }
+        Ok(())
     }
 }

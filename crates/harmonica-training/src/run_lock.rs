@@ -101,14 +101,16 @@ impl RunLock {
         }
         let json = serde_json::to_vec_pretty(&Owner::this()).map_err(|e| StorageError::encode(&owner, e))?;
         replace(&owner, &json)?;
-        Ok(Self { owner, file: file })
+        Ok(Self { owner, file })
     }
 }
 
 impl Drop for RunLock {
     fn drop(&mut self) {
         // Left behind, it only makes the next owner say that this one is gone.
-        let _ = std::fs::removefile(&self.owner);
+        let _ = std::fs::remove_file(&self.owner);
+        // A child process that was just forked shares the open file until it executes: closing alone would not unlock.
+        let _ = self.file.unlock();
     }
 }
 

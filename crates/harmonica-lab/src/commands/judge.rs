@@ -5,7 +5,10 @@ use crate::output::Output;
 use clap::Args;
 use harmonica_audio::load;
 use harmonica_config_schema::record::JudgedUtterance;
-use harmonica_eval::{CommandTranscriber, EvalError, Judged, Transcriber, detect_failures, summarise};
+use harmonica_eval::{
+    CommandTranscriber, EvalError, Judged, Recording, Transcriber, detect_failures, parse_recordings,
+    summarise,
+};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `judge`.
@@ -26,23 +29,19 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
     let root = path.parent().unwrap_or(Path::new("."));
     let mut judged = Vec::new();
     let mut wavs = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let (wav, words) = line.split_once('\t').ok_or_else(|| EvalError::Suite {
-            path: path.clone(),
-            line: i + 1,
-            reason: "there is no tab".into(),
-        })?;
-        let waveform = load(&root.join(wav))?;
-        wavs.push(std::path::absolute(root.join(wav)).unwrap_or_else(|_| root.join(wav)));
+    for Recording { audio, text } in parse_recordings(path, &text)? {
+        let wav = root.join(&audio);
+        let waveform = load(&wav)?;
+        wavs.push(std::path::absolute(&wav).unwrap_or(wav));
         judged.push(Judged {
             record: JudgedUtterance {
-                id: wav.to_owned(),
-                path: wav.to_owned(),
-                text: words.to_owned(),
+                id: audio.clone(),
+                path: audio,
+                n_words: text.split_whitespace().count(),
+                text,
                 speaker: String::new(),
                 heard: None,
                 word_errors: None,
-                n_words: words.split_whitespace().count(),
                 duration_s: waveform.duration_s(),
                 failures: detect_failures(&waveform).into_iter().map(|f| f.name().to_owned()).collect(),
                 mel_distance: None,
