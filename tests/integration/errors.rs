@@ -69,6 +69,7 @@ fn samples() -> Vec<Sample> {
         AudioError::Unsupported { name: "a.opus", reason: "Opus" } => ["a.opus", "Opus"],
         AudioError::Damaged { name: "a.wav", reason: "half a chunk" } => ["a.wav", "half a chunk"],
         AudioError::TooLong { name: "a.wav", max_s: 60.0 } => ["a.wav", "60"],
+        AudioError::TooLarge { path: "a.wav", bytes: 77_u64, max_bytes: 55_u64 } => ["a.wav", "77", "55"],
         AudioError::Resample { from_hz: 8000_u32, to_hz: 16_000_u32, reason: "a ratio" } => ["8000", "16000", "a ratio"],
         AudioError::Encode { duration_s: 99_000.0, source: hound::Error::TooWide } => ["99000"],
         TextError::Empty { text: "?!" } => ["?!"],
@@ -83,6 +84,7 @@ fn samples() -> Vec<Sample> {
         RuntimeError::NotCompiled { name: "cuda", feature: "cuda", available: vec!["flex"] } => ["cuda", "flex"],
         DataError::Read { path: "a/b", source: cause() } => ["a/b", "the cause"],
         DataError::Manifest { path: "a/metadata.csv", line: 7_usize, reason: "two columns; write id, text, text" } => ["a/metadata.csv", "7", "two columns"],
+        DataError::OutsideCorpus { path: "a.wav", target: "/b.wav" } => ["a.wav", "/b.wav"],
         DataError::NothingKept { corpus: "a/corpus", dropped: 24_usize } => ["a/corpus", "24"],
         DataError::EmptySplit { split: "valid" } => ["valid"],
         DataError::StaleCache { path: "a/cache", differences: words(&["seed 1, 2"]) } => ["a/cache", "seed 1, 2"],
@@ -172,12 +174,13 @@ fn variants_of(source: &str) -> Vec<String> {
 }
 
 /// What a remedy begins with.
-const REMEDIES: [&str; 45] = [
+const REMEDIES: [&str; 46] = [
     "add",
     "build",
     "check",
     "choose",
     "convert",
+    "copy",
     "correct",
     "cut",
     "delete",

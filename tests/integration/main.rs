@@ -15,6 +15,8 @@ mod disk;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod poison;

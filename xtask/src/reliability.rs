@@ -76,7 +76,7 @@ const TESTS: [Tests; 13] = [
     Tests {
         row: "R13",
         about: "faults in the data, and counts that add up",
-        filters: &["quality"],
+        filters: &["faults::", "quality::"],
         full: &[],
     },
     Tests {

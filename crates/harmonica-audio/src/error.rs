@@ -33,12 +33,22 @@ pub enum AudioError {
         reason: String,
     },
     /// The file is too long to be an utterance.
-    #[error("`{name}` is longer than {max_s} s; cut it into utterances first")]
+    #[error("`{name}` is longer than {max_s:.0} s; cut it into utterances first")]
     TooLong {
         /// File or stream.
         name: String,
         /// The longest that is read.
         max_s: f64,
+    },
+    /// The file is too large to be an utterance.
+    #[error("`{}` has {bytes} bytes, at most {max_bytes} are read; cut it into utterances first", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest that is read.
+        max_bytes: u64,
     },
     /// A rate cannot be converted.
     #[error(

@@ -74,6 +74,38 @@ fn damaged_files_never_abort_hang_or_come_back_short() {
     }
 }
 
+/// Headers that claim hours, sizes that nothing stands behind, and a file beyond what is read: refused at once.
+#[test]
+fn bombs_are_refused_before_they_cost_anything() {
+    let wav_of = |data_bytes: u32| {
+        let mut wav = FORMATS[0].1[..44].to_vec();
+        wav[4..8].copy_from_slice(&(data_bytes.saturating_add(36)).to_le_bytes());
+        wav[40..44].copy_from_slice(&data_bytes.to_le_bytes());
+        wav
+    };
+    // The 36 bits of the number of samples stand in the bytes 21 to 25 of a FLAC file.
+    let mut ten_hours = FORMATS[1].1.to_vec();
+    let n_samples = 10 * 3600 * 16_000_u32;
+    ten_hours[22..26].copy_from_slice(&n_samples.to_be_bytes());
+    for (name, bytes) in [
+        ("two-gigabytes.wav", wav_of(0x7fff_ff00)),
+        ("four.wav", wav_of(u32::MAX - 36)),
+        ("hours.flac", ten_hours),
+    ] {
+        let started = Instant::now();
+        let error = load_bytes(&bytes, name).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse.wav");
+    std::fs::File::create(&path).unwrap().set_len(crate::MAX_FILE_BYTES + 1).unwrap();
+    let started = Instant::now();
+    let error = crate::load(&path).unwrap_err().to_string();
+    assert!(error.contains("sparse.wav") && error.contains("cut it into utterances"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
 /// Flips one to eight bytes, or cuts the end off.
 fn damage(bytes: &[u8], mut stream: RandomStream) -> Vec<u8> {
     let mut damaged = bytes.to_vec();

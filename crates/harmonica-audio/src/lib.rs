@@ -19,7 +19,7 @@ mod waveform;
 
 pub use condition::{level_loudness, trim_silence};
 pub use error::AudioError;
-pub use load::{MAX_DURATION_S, load, load_bytes};
+pub use load::{MAX_FILE_BYTES, MAX_SAMPLES, load, load_bytes};
 pub use mel::{MEL_FLOOR, MelFilterbank, MelSpectrum, mel_spectrogram};
 pub use quality::{QualityStats, measure};
 pub use realfft::num_complex::Complex;

@@ -1,7 +1,8 @@
 //! Files to mono waveforms, by symphonia.
 //!
 //! Damage is never silent: a lost packet, a frame count that differs from the declared one, a FLAC checksum that
-//! does not match and a parser's panic are all errors. Bounded by [`MAX_DURATION_S`].
+//! does not match and a parser's panic are all errors. Bounded by [`MAX_SAMPLES`] and
+//! [`MAX_FILE_BYTES`].
 
 use crate::container::{MpegTally, contradiction};
 use crate::{AudioError, Waveform};
@@ -19,8 +20,11 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 
-/// Longest audio that is read into memory, in seconds (four hours).
-pub const MAX_DURATION_S: f64 = 4.0 * 3600.0;
+/// Most samples of all channels that are read into memory (512 MiB): more than two hours at 16 kHz.
+pub const MAX_SAMPLES: usize = 1 << 27;
+
+/// Largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Reads a file as a mono waveform at its own rate; channels are averaged.
 ///
@@ -29,8 +33,16 @@ pub const MAX_DURATION_S: f64 = 4.0 * 3600.0;
 pub fn load(path: &Path) -> Result<Waveform, AudioError> {
     let read_error = |source| AudioError::Read { path: path.to_owned(), source };
     // Anything but a regular file (a FIFO, a device) could block for ever.
-    if !std::fs::metadata(path).map_err(read_error)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(read_error)?;
+    if !metadata.is_file() {
         return Err(read_error(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(AudioError::TooLarge {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+            max_bytes: MAX_FILE_BYTES,
+        });
     }
     let bytes = std::fs::read(path).map_err(read_error)?;
     load_bytes(&bytes, &path.display().to_string())
@@ -135,7 +147,10 @@ fn unsupported_or_damaged(name: &str, error: &SymphoniaError) -> AudioError {
 }
 
 fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
-    let too_long = || AudioError::TooLong { name: name.to_owned(), max_s: MAX_DURATION_S };
+    let too_long = |rate_hz: u32, channels: usize| {
+        let max_s = MAX_SAMPLES as f64 / (f64::from(rate_hz.max(1)) * channels.max(1) as f64);
+        AudioError::TooLong { name: name.to_owned(), max_s }
+    };
     let mut format = open(bytes, name, true)?;
     let format_id = format.format_info().format;
     let is_mpeg = [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format_id);
@@ -154,10 +169,9 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
         });
     }
     if let (Some(frames), Some(rate)) = (track.num_frames, params.sample_rate)
-        && frames <= i64::MAX as u64
-        && frames as f64 > MAX_DURATION_S * f64::from(rate)
+        && (MAX_SAMPLES as u64..i64::MAX as u64).contains(&frames)
     {
-        return Err(too_long());
+        return Err(too_long(rate, 1));
     }
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(true))
@@ -202,8 +216,8 @@ fn decode(bytes: &[u8], name: &str) -> Result<Decoded, AudioError> {
                 }
                 buffer.copy_to_vec_interleaved(&mut packet_samples);
                 samples.extend_from_slice(&packet_samples);
-                if (samples.len() / channels) as f64 > MAX_DURATION_S * f64::from(rate_hz) {
-                    return Err(too_long());
+                if samples.len() > MAX_SAMPLES {
+                    return Err(too_long(rate_hz, channels));
                 }
             }
             Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => lost_packets += 1,

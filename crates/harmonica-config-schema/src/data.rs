@@ -151,6 +151,8 @@ pub struct DataConfig {
     pub corpus_dir: String,
     /// How the corpus lies there. Default `ljspeech`.
     pub layout: CorpusLayout,
+    /// Whether audio may stand behind links that lead out of the corpus directory. Default false.
+    pub follow_links_outside: bool,
     /// Where encoded utterances are kept. Default `runs/cache`.
     pub cache_dir: String,
     /// Conditioning of the waveforms.
@@ -168,6 +170,7 @@ impl Default for DataConfig {
         Self {
             corpus_dir: "corpus".into(),
             layout: CorpusLayout::default(),
+            follow_links_outside: false,
             cache_dir: "runs/cache".into(),
             audio: AudioConfig::default(),
             quality: QualityThresholds::default(),

@@ -31,6 +31,14 @@ pub enum DataError {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// Audio is a link that leads out of the corpus.
+    #[error("`{}` leads out of the corpus, to `{}`; copy it there, or set data.follow_links_outside = true", path.display(), target.display())]
+    OutsideCorpus {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// Nothing is left to train on.
     #[error("no utterance of `{}` passed the quality filter ({dropped} dropped); read quality.csv and relax [data.quality]", corpus.display())]
     NothingKept {

@@ -94,6 +94,10 @@ impl Manifest {
         let mut rows = Rows::new(&path);
         for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let row = match layout {
+                _ if line.len() > MAX_LINE_BYTES => Err(format!(
+                    "{} bytes, at most {MAX_LINE_BYTES} are one utterance; break the line",
+                    line.len()
+                )),
                 CorpusLayout::Ljspeech => ljspeech_row(line),
                 CorpusLayout::Manifest => json_row(line),
             };
@@ -102,11 +106,37 @@ impl Manifest {
         Ok(Self { root: root.to_owned(), utterances: rows.utterances })
     }
 
+    /// The audio file of an utterance. Links that lead out of the corpus are followed only with `follow_links_outside`: a
+    /// corpus from elsewhere must not make a program read other files.
+    ///
+    /// # Errors
+    /// A file that is missing or leads out of the corpus.
+    pub fn audio_path(
+        &self,
+        utterance: &Utterance,
+        follow_links_outside: bool,
+    ) -> Result<PathBuf, DataError> {
+        let path = self.root.join(&utterance.audio);
+        if !follow_links_outside {
+            let real = |path: &Path| {
+                path.canonicalize().map_err(|source| DataError::Read { path: path.to_owned(), source })
+            };
+            let target = real(&path)?;
+            if !target.starts_with(real(&self.root)?) {
+                return Err(DataError::OutsideCorpus { path, target });
+            }
+        }
+        Ok(path)
+    }
+
     /// Hash of every row; part of the cache fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.utterances)
     }
 }
+
+/// Longest line of a manifest; more is no utterance.
+const MAX_LINE_BYTES: usize = 1 << 16;
 
 /// Rows of a table that were found right so far.
 pub(crate) struct Rows<'a> {
@@ -233,5 +263,35 @@ mod tests {
             let error = parse(CorpusLayout::Manifest, &text).unwrap_err();
             assert!(error.contains("line 2") && error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        let text = format!(r#"{{"id": "a", "audio": "x.wav", "text": "{}"}}"#, "t".repeat(1 << 20));
+        let error = Manifest::parse(Path::new("."), CorpusLayout::Manifest, &text).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("65536"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn hostile_links_are_not_followed_unless_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (corpus, wavs) = (dir.path().join("corpus"), dir.path().join("corpus/wavs"));
+        std::fs::create_dir_all(&wavs).unwrap();
+        std::fs::write(dir.path().join("secret.wav"), "").unwrap();
+        std::fs::write(wavs.join("in.wav"), "").unwrap();
+        for (to, name) in [("../../secret.wav", "out"), ("in.wav", "inner"), ("nowhere.wav", "broken")] {
+            std::os::unix::fs::symlink(to, wavs.join(format!("{name}.wav"))).unwrap();
+        }
+        let manifest =
+            Manifest::parse(&corpus, CorpusLayout::Ljspeech, "in|a|a\nout|a|a\ninner|a|a\nbroken|a|a\n")
+                .unwrap();
+        let open = |i: usize, follow: bool| manifest.audio_path(&manifest.utterances[i], follow);
+        assert!(open(0, false).is_ok() && open(2, false).is_ok() && open(1, true).is_ok());
+        let error = open(1, false).unwrap_err().to_string();
+        for word in ["out.wav", "secret.wav", "follow_links_outside"] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(open(3, false).unwrap_err().to_string().contains("broken.wav"));
     }
 }

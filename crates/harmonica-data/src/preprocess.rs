@@ -57,7 +57,14 @@ fn judge(
         },
         kept: None,
     };
-    let waveform = match load(&manifest.root.join(&utterance.audio)) {
+    let path = match manifest.audio_path(utterance, config.data.follow_links_outside) {
+        Ok(path) => path,
+        Err(error @ DataError::OutsideCorpus { .. }) => {
+            return drop(None, vec!["outside_corpus".into()], Some(error.to_string()));
+        }
+        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
+    };
+    let waveform = match load(&path) {
         Ok(waveform) => waveform,
         Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
     };

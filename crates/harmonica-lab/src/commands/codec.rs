@@ -79,10 +79,9 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             // The fit stops asking when it has enough: a large corpus is never read as a whole.
             let speech = spread(rows.len()).enumerate().filter_map(|(done, at)| {
                 meter.at(done + 1);
-                let heard = load(&manifest.root.join(&rows[at].audio));
+                let path = manifest.audio_path(rows[at], config.data.follow_links_outside);
                 // Damaged recordings are the quality report's business.
-                heard
-                    .and_then(|waveform| condition(waveform, &config.data.audio))
+                path.and_then(|path| Ok(condition(load(&path)?, &config.data.audio)?))
                     .inspect_err(|error| out.note(&format!("warning: {error}")))
                     .ok()
             });
