@@ -98,6 +98,7 @@ fn samples() -> Vec<Sample> {
         ModelError::ContractViolated { left: "the AR model", right: "the codec", violations: words(&["codec.id is a and b"]) } => ["the AR model", "the codec", "a and b"],
         ModelError::UnknownTerm { name: "focus", known: words(&["entropy"]) } => ["focus", "entropy"],
         ModelError::MissingPrompt {} => ["reference recording"],
+        ModelError::NotTrainedToRefine { steps: 4_usize } => ["4"],
         ModelError::TooLong { what: "the text", found: 300_usize, limit: 256_usize } => ["the text", "300", "256"],
         InferenceError::Bundle { path: "a/bundle", reason: "no ar.safetensors" } => ["a/bundle", "no ar.safetensors"],
         InferenceError::Foreign { path: "a.json", reason: "no seal" } => ["a.json", "no seal"],

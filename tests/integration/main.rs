@@ -11,6 +11,8 @@ mod crashes;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod decoding;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod errors;

@@ -4,6 +4,7 @@
 //! reproduced), 2 error.
 
 mod batch;
+mod decode;
 mod failure;
 mod inspect;
 mod output;

@@ -1,29 +1,18 @@
 //! `synthesize`: one text to a WAV file or stdout; many lines are the business of `batch`.
 
 use crate::batch;
+use crate::decode::DecodeArguments;
 use crate::failure::Failure;
 use crate::output::{note, print};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use harmonica_audio::wav_bytes;
 use harmonica_inference::{
-    DecodeConfig, DevicePreference, NarDecodeKind, ReplayManifest, Speech, SynthesisRequest, Synthesizer,
-    SynthesizerBuilder,
+    DevicePreference, ReplayManifest, Speech, SynthesisRequest, Synthesizer, SynthesizerBuilder,
 };
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// What the codec gets to hear.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Nar {
-    /// Codebook 1 alone
-    None,
-    /// The likeliest code of every codebook
-    Argmax,
-    /// The expected centroid of every codebook
-    Expected,
-}
 
 /// Arguments of `synthesize`.
 #[derive(Debug, Args)]
@@ -52,18 +41,8 @@ pub(crate) struct SynthesizeArguments {
     /// Directory of a batch's files
     #[arg(long, value_name = "DIR", requires = "batch")]
     output_dir: Option<PathBuf>,
-    /// Softmax temperature of codebook 1; 0 is greedy
-    #[arg(long)]
-    temperature: Option<f64>,
-    /// Keep this many likeliest codes; 0 keeps all
-    #[arg(long)]
-    top_k: Option<usize>,
-    /// Keep the smallest set of codes with this total probability
-    #[arg(long)]
-    top_p: Option<f64>,
-    /// What the codec gets to hear
-    #[arg(long)]
-    nar: Option<Nar>,
+    #[command(flatten)]
+    decode: DecodeArguments,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -76,7 +55,7 @@ pub(crate) struct SynthesizeArguments {
 
 pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), Failure> {
     let synthesizer = SynthesizerBuilder::new(&arguments.model).device(arguments.device).open()?;
-    let decode = decode_config(arguments, synthesizer.decode_config())?;
+    let decode = arguments.decode.over(synthesizer.decode_config())?;
     if let (Some(batch), Some(dir)) = (&arguments.batch, &arguments.output_dir) {
         return batch::run(arguments, &synthesizer, &decode, batch, dir, as_json);
     }
@@ -161,32 +140,6 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
         Failure::error(format!("cannot read `{}`: {e}; give an existing text file", path.display()))
     })?;
     Ok(text)
-}
-
-fn decode_config(arguments: &SynthesizeArguments, base: &DecodeConfig) -> Result<DecodeConfig, Failure> {
-    let mut decode = base.clone();
-    if let Some(t) = arguments.temperature {
-        decode.ar.temperature = t;
-    }
-    if let Some(k) = arguments.top_k {
-        decode.ar.top_k = k;
-    }
-    if let Some(p) = arguments.top_p {
-        decode.ar.top_p = p;
-    }
-    if let Some(nar) = arguments.nar {
-        decode.nar.kind = match nar {
-            Nar::None => NarDecodeKind::None,
-            Nar::Argmax => NarDecodeKind::Argmax,
-            Nar::Expected => NarDecodeKind::Expected,
-        };
-    }
-    let problems = decode.problems();
-    if problems.is_empty() {
-        return Ok(decode);
-    }
-    let list: Vec<String> = problems.iter().map(|problem| problem.message()).collect();
-    Err(Failure::error(list.join("; ")))
 }
 
 fn warn(speech: &Speech, wav: Option<&Path>) {

@@ -1,5 +1,6 @@
 //! How tokens are drawn from the models.
 
+use crate::PerCodebook;
 use crate::relations::{Checked, Relations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,12 +18,23 @@ pub struct ArDecodeConfig {
     /// Keep the smallest set of codes with this total probability, 0 to 1; 1 keeps all. Default 1.
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
     pub top_p: f64,
-    /// Frames looked back on by repetition-aware sampling (VALL-E 2, Chen et al. 2024); 0 turns it off. Default 10.
+    /// What the log-probability of a code of the last `repetition_window` frames is multiplied by; 1 leaves it alone. Default 1.
+    #[schemars(range(min = 1.0, max = 100.0))]
+    pub repetition_penalty: f64,
+    /// Frames looked back on by the penalty and by repetition-aware sampling (VALL-E 2, Chen et al. 2024); 0 turns both off.
+    /// Default 10.
     #[schemars(extend("x-unit" = "frames"))]
     pub repetition_window: usize,
     /// Share of the window one code may fill before a draw falls back to the unfiltered distribution. Default 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub repetition_share: f64,
+    /// How often a loop, a pattern of at most 24 codes that stands three times in a row, is taken back and drawn again, warmer each
+    /// time, before the utterance is cut; 0 turns the guard off. Default 3.
+    #[schemars(range(min = 0, max = 16), extend("x-unit" = "draws"))]
+    pub loop_retries: usize,
+    /// Fewest frames that count as a loop, whatever its pattern. Default 10.
+    #[schemars(range(min = 3, max = 1000), extend("x-unit" = "frames"))]
+    pub loop_frames: usize,
     /// Fewest frames a character of text. Default 0.4.
     #[schemars(range(min = 0.0, max = 100.0), extend("x-unit" = "frames a character"))]
     pub min_frames_per_char: f64,
@@ -37,8 +49,11 @@ impl Default for ArDecodeConfig {
             temperature: 0.0,
             top_k: 0,
             top_p: 1.0,
+            repetition_penalty: 1.0,
             repetition_window: 10,
             repetition_share: 0.3,
+            loop_retries: 3,
+            loop_frames: 10,
             min_frames_per_char: 0.4,
             max_frames_per_char: 8.0,
         }
@@ -56,24 +71,56 @@ pub enum NarDecodeKind {
     /// The expected centroid of every codebook; the next stage sees the likeliest code.
     #[default]
     Expected,
+    /// A code of every codebook, drawn.
+    Sampled,
 }
 
 /// How codebooks 2..Q are filled.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NarDecodeConfig {
     /// What the codec gets to hear. Default `expected`.
     pub kind: NarDecodeKind,
+    /// Softmax temperature by codebook, such as `2=0.8,3..=0.5`; 0 is the likeliest code, exactly. Default `1`.
+    pub temperature: String,
+    /// Keep this many likeliest codes, by codebook; 0 keeps all. Default `0`.
+    pub top_k: String,
+    /// Keep the smallest set of codes with this total probability, by codebook. Default `1`.
+    pub top_p: String,
+    /// Passes over the codebooks; more than one needs a model that was trained to refine. Default 1.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "passes"))]
+    pub refine_steps: usize,
+}
+
+impl Default for NarDecodeConfig {
+    fn default() -> Self {
+        Self {
+            kind: NarDecodeKind::default(),
+            temperature: "1".into(),
+            top_k: "0".into(),
+            top_p: "1".into(),
+            refine_steps: 1,
+        }
+    }
 }
 
 /// Decode settings; a bundle carries the ones chosen on its validation set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
+    /// Utterances that are drawn, of which the best is kept; more than one needs a temperature above 0. Default 1.
+    #[schemars(range(min = 1, max = 64), extend("x-unit" = "utterances"))]
+    pub best_of: usize,
     /// Codebook 1.
     pub ar: ArDecodeConfig,
     /// Codebooks 2..Q.
     pub nar: NarDecodeConfig,
+}
+
+impl Default for DecodeConfig {
+    fn default() -> Self {
+        Self { best_of: 1, ar: ArDecodeConfig::default(), nar: NarDecodeConfig::default() }
+    }
 }
 
 impl DecodeConfig {
@@ -93,5 +140,34 @@ impl Checked for DecodeConfig {
             format!("above {} frames a character (min_frames_per_char)", self.ar.min_frames_per_char),
             &["min_frames_per_char"],
         );
+        relations.require(
+            self.best_of == 1 || self.ar.temperature > 0.0,
+            at,
+            "best_of",
+            self.best_of,
+            "1, or set ar.temperature above 0: greedy utterances are all the same".into(),
+            &["ar.temperature"],
+        );
+        for (name, text, low, high) in [
+            ("temperature", &self.nar.temperature, 0.0, 5.0),
+            ("top_k", &self.nar.top_k, 0.0, f64::INFINITY),
+            ("top_p", &self.nar.top_p, f64::MIN_POSITIVE, 1.0),
+        ] {
+            let wrong = match PerCodebook::parse(text) {
+                Err(reason) => Some(reason),
+                Ok(values) => values
+                    .values()
+                    .find(|value| !(low..=high).contains(value))
+                    .map(|value| format!("{value} is not allowed; write values from {low:.0} to {high}")),
+            };
+            relations.require(
+                wrong.is_none(),
+                &format!("{at}.nar"),
+                name,
+                format!("{text:?}"),
+                format!("another value: {}", wrong.unwrap_or_default()),
+                &[],
+            );
+        }
     }
 }

@@ -19,6 +19,7 @@ mod model;
 #[cfg(test)]
 mod mutations;
 mod objective;
+mod per_codebook;
 mod provenance;
 mod random;
 pub mod record;
@@ -46,6 +47,7 @@ pub use model::{
     SpeakerPooling,
 };
 pub use objective::{ObjectiveConfig, ScheduledWeight};
+pub use per_codebook::PerCodebook;
 pub use provenance::ResolvedConfig;
 pub use random::RandomStream;
 pub use reference::{json_schema, reference_page};

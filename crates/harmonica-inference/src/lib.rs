@@ -16,6 +16,7 @@
 //! Invariant: on the CPU the same bundle, request and seed give the same samples.
 
 mod bundle;
+mod candidates;
 mod error;
 mod replay;
 mod speech;
@@ -25,7 +26,7 @@ pub use bundle::{BUNDLE_VERSION, Bundle, BundleManifest, BundleOrigin, BundlePar
 pub use error::InferenceError;
 pub use harmonica_audio::Waveform;
 pub use harmonica_codec::CodecTokens;
-pub use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
+pub use harmonica_config_schema::{CodebookIndex, DecodeConfig, NarDecodeKind, PerCodebook};
 pub use harmonica_runtime::DevicePreference;
 pub use replay::{Difference, RecordedSpeech, Replay, ReplayManifest, WavState};
 pub use speech::{Speech, StopReason};

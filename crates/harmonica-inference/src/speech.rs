@@ -13,6 +13,8 @@ pub enum StopReason {
     EndOfSpeech,
     /// The bound from the text's length was reached; the end may be missing or babble.
     LengthBound,
+    /// A loop could not be left by drawing again; the sentence was cut where the loop began.
+    Loop,
     /// The caller asked to stop.
     Cancelled,
 }

@@ -1,10 +1,11 @@
 //! Speaks from a bundle.
 
+use crate::candidates::Draw;
 use crate::{Bundle, BundleOrigin, InferenceError, Speech, StopReason};
 use harmonica_audio::Waveform;
 use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
 use harmonica_config_schema::{CodebookIndex, DecodeConfig};
-use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder};
+use harmonica_model_core::decode::{ArStop, Centroids, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
 use harmonica_runtime::{DevicePreference, open_device};
 use harmonica_text::{TextError, TextTokenizer, TextTokens};
@@ -188,7 +189,7 @@ impl Synthesizer {
     pub fn speak_with_progress(
         &self,
         request: &SynthesisRequest,
-        mut on_frame: impl FnMut(usize) -> bool,
+        on_frame: impl FnMut(usize) -> bool,
     ) -> Result<Speech, InferenceError> {
         let speaker = self.speaker(request)?;
         let tokens = self.tokens(request)?;
@@ -196,12 +197,17 @@ impl Synthesizer {
         let mut warnings = self.unknown_words(&tokens.normalized);
         let decode = request.decode.as_ref().unwrap_or(&self.decode);
         let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let mut cancelled = false;
-        let written =
-            ArDecoder::new(decode.ar.clone()).decode(&ar, &text, speaker, &[], request.seed, |n| {
-                cancelled = !on_frame(n);
-                !cancelled
-            })?;
+        let (seed, n_candidates) = (request.seed, decode.best_of);
+        let draw = Draw { config: &decode.ar, text: &text, speaker, seed, n_candidates };
+        let (written, cancelled) = draw.run(&ar, on_frame)?;
+        let frame_s = 1.0 / self.codec.spec().frame_rate_hz();
+        warnings.extend(written.loops.iter().map(|event| {
+            let (at, length) = (event.frame as f64 * frame_s, event.period as f64 * frame_s);
+            format!(
+                "a loop of {length:.2} s at {at:.2} s was taken back and drawn again (attempt {})",
+                event.attempt
+            )
+        }));
         let stop = match (cancelled, written.stop) {
             (true, _) => StopReason::Cancelled,
             (_, ArStop::EndOfSpeech) => StopReason::EndOfSpeech,
@@ -211,14 +217,24 @@ impl Synthesizer {
                 );
                 StopReason::LengthBound
             }
+            (_, ArStop::Loop) => {
+                warnings.push("a loop could not be left: the sentence was cut where it began".into());
+                StopReason::Loop
+            }
         };
         let n_codebooks = self.codec.spec().n_codebooks;
         let codebooks: Vec<&[f32]> = (0..n_codebooks)
             .map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q)))
             .collect();
         let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
-        let filled =
-            NarDecoder::new(decode.nar.kind).decode(&nar, &text, speaker, None, &written.codes, centroids)?;
+        let filled = NarDecoder::new(decode.nar.clone(), seed).decode(
+            &nar,
+            &text,
+            speaker,
+            None,
+            &written.codes,
+            centroids,
+        )?;
         Ok(Speech {
             waveform: self.codec.decode_latent(&filled.latents),
             codes: filled.codes,
@@ -274,11 +290,12 @@ impl Synthesizer {
         let text: Vec<i32> = text.ids.iter().map(|id| *id as i32).collect();
         let tokens = self.codec.encode(recording)?;
         let first: Vec<i32> = tokens.codebook(CodebookIndex::FIRST).iter().map(|c| i32::from(*c)).collect();
-        let kind = request.decode.as_ref().unwrap_or(&self.decode).nar.kind;
+        let decode = request.decode.as_ref().unwrap_or(&self.decode).nar.clone();
         let nar = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone();
         let codebooks = self.codebooks();
         let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
-        let filled = NarDecoder::new(kind).decode(&nar, &text, speaker, None, &first, centroids)?;
+        let filled =
+            NarDecoder::new(decode, request.seed).decode(&nar, &text, speaker, None, &first, centroids)?;
         Ok(self.codec.decode_latent(&filled.latents).slice(0, tokens.n_samples()))
     }
 

@@ -18,6 +18,20 @@ use harmonica_config_schema::{
 };
 use std::sync::Arc;
 
+impl ArCache {
+    /// Positions fed so far, BOS and prompt included.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Forgets all positions from `position` on.
+    pub(crate) fn rewind(&mut self, position: usize) {
+        let n = self.position.saturating_sub(position);
+        self.position -= n;
+        self.caches.iter_mut().for_each(|cache| cache.forget(n));
+    }
+}
+
 /// Writes codebook 1.
 #[derive(Module, Debug)]
 pub struct ArModel {

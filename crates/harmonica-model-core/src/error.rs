@@ -43,6 +43,14 @@ pub enum ModelError {
         "the model takes its voice from a reference recording and got none; give one, or train with speaker = \"embedding\""
     )]
     MissingPrompt,
+    /// Refinement asks for a model that has seen masked codes.
+    #[error(
+        "{steps} refinement passes were asked for but the model was not trained with masked codes; set nar.refine_steps = 1 (--nar-refine-steps 1)"
+    )]
+    NotTrainedToRefine {
+        /// Passes asked for.
+        steps: usize,
+    },
     /// More frames or symbols than the model has positions for.
     #[error(
         "{what} has {found} positions but the model holds {limit}; shorten it, or train with a larger limit"

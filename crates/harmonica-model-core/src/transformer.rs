@@ -249,6 +249,11 @@ impl StepCache {
         self.n_filled += 1;
     }
 
+    /// Forgets the last `n` positions; what is written next takes their place.
+    pub(crate) fn forget(&mut self, n: usize) {
+        self.n_filled -= n.min(self.n_filled);
+    }
+
     fn filled(&self) -> KeyValue {
         KeyValue {
             keys: self.keys.clone().narrow(1, 0, self.n_filled),

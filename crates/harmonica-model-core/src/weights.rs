@@ -173,6 +173,13 @@ impl WeightStore {
         safetensors::serialize(views, None)
     }
 
+    /// Changes the values of every tensor; `change` gets its name and its values.
+    pub fn map(&mut self, mut change: impl FnMut(&str, &mut [f32])) {
+        for (name, (values, _)) in &mut self.tensors {
+            change(name, values);
+        }
+    }
+
     /// Names of the tensors that hold a value that is not finite.
     pub fn not_finite(&self) -> Vec<String> {
         let is_broken = |(_, (values, _)): &(&String, &Entry)| values.iter().any(|value| !value.is_finite());

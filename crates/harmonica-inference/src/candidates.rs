@@ -1,0 +1,99 @@
+//! Several utterances of one text, side by side, of which the best is kept.
+//!
+//! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads.
+
+use harmonica_config_schema::{ArDecodeConfig, RandomStream};
+use harmonica_model_core::decode::{ArDecoder, ArOutput, best};
+use harmonica_model_core::{ArModel, ModelError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+/// What is drawn.
+pub(crate) struct Draw<'a> {
+    pub(crate) config: &'a ArDecodeConfig,
+    pub(crate) text: &'a [i32],
+    pub(crate) speaker: i32,
+    pub(crate) seed: u64,
+    pub(crate) n_candidates: usize,
+}
+
+impl Draw<'_> {
+    fn seed_of(&self, candidate: usize) -> u64 {
+        match candidate {
+            0 => self.seed,
+            n => RandomStream::new(self.seed, "candidate", &[n as u64]).next_u64(),
+        }
+    }
+
+    fn decode(
+        &self,
+        model: &ArModel,
+        candidate: usize,
+        on_frame: impl FnMut(usize) -> bool,
+    ) -> Result<ArOutput, ModelError> {
+        let decoder = ArDecoder::new(self.config.clone());
+        decoder.decode(model, self.text, self.speaker, &[], self.seed_of(candidate), on_frame)
+    }
+
+    /// The best of all candidates, and whether `on_frame`, which hears of the longest one, cancelled them.
+    ///
+    /// # Errors
+    /// A text that the model has no positions for.
+    pub(crate) fn run(
+        &self,
+        model: &ArModel,
+        mut on_frame: impl FnMut(usize) -> bool,
+    ) -> Result<(ArOutput, bool), ModelError> {
+        let mut cancelled = false;
+        if self.n_candidates <= 1 {
+            let written = self.decode(model, 0, |n| {
+                cancelled = !on_frame(n);
+                !cancelled
+            })?;
+            return Ok((written, cancelled));
+        }
+        let is_cancelled = AtomicBool::new(false);
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(self.n_candidates);
+        // A model's parameters may not be shared between threads; their tensors are.
+        let models: Vec<ArModel> = (0..n_threads).map(|_| model.clone()).collect();
+        let (heard, frames) = mpsc::channel();
+        let written = std::thread::scope(|scope| {
+            let threads: Vec<_> = models
+                .into_iter()
+                .enumerate()
+                .map(|(thread, model)| {
+                    let (heard, is_cancelled) = (heard.clone(), &is_cancelled);
+                    scope.spawn(move || {
+                        let mine = (thread..self.n_candidates).step_by(n_threads);
+                        let decode = |candidate: usize| {
+                            self.decode(&model, candidate, |n| {
+                                // Nobody listens any more once the result is certain.
+                                let _ = heard.send(n);
+                                !is_cancelled.load(Ordering::Relaxed)
+                            })
+                        };
+                        mine.map(|candidate| decode(candidate).map(|w| (candidate, w))).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            drop(heard);
+            let mut longest = 0;
+            for n in frames {
+                if n > longest && !cancelled {
+                    longest = n;
+                    cancelled = !on_frame(n);
+                    is_cancelled.store(cancelled, Ordering::Relaxed);
+                }
+            }
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Vec<_>>()
+        });
+        let mut written: Vec<(usize, ArOutput)> = written.into_iter().collect::<Result<_, _>>()?;
+        written.sort_by_key(|(candidate, _)| *candidate);
+        let mut written: Vec<ArOutput> = written.into_iter().map(|(_, output)| output).collect();
+        let chosen = best(&written);
+        Ok((written.swap_remove(chosen), cancelled))
+    }
+}

@@ -1,0 +1,15 @@
+//! How tokens are drawn from the models.
+//!
+//! In: a model, a text, settings, a seed. Out: codes. Invariant: the same of all four gives the same codes on the CPU.
+
+mod ar;
+mod filter;
+mod guard;
+mod nar;
+mod ranking;
+
+pub use ar::{ArDecoder, ArOutput, ArStop};
+pub use filter::LogitFilter;
+pub use guard::{LoopEvent, trailing_loop};
+pub use nar::{Centroids, NarDecoder, NarOutput};
+pub use ranking::{CandidateScore, best, score};

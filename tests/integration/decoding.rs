@@ -1,0 +1,152 @@
+//! Decoding under control: greedy is exact, loops are left, bounds hold, the best of several does not depend on threads.
+
+use burn::tensor::Device;
+use harmonica_config_schema::{
+    ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, RandomStream,
+};
+use harmonica_inference::{Bundle, DecodeConfig, SynthesisRequest, SynthesizerBuilder};
+use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder, trailing_loop};
+use harmonica_model_core::{ArModel, NarModel, WeightStore};
+use harmonica_tests::{Fixture, record, tiny_config};
+
+const CODEBOOK_SIZE: usize = 32;
+
+fn spec() -> CodecSpec {
+    CodecSpec {
+        id: "mel_rvq".into(),
+        sample_rate_hz: 16_000,
+        hop_samples: 640,
+        n_codebooks: 3,
+        codebook_size: CODEBOOK_SIZE,
+    }
+}
+
+/// A model that would say the same for ever: its scores are made steep, so that one code follows another with certainty.
+fn looping_model() -> ArModel {
+    let config = tiny_config("unused".as_ref(), Conditioning::Cross).model.ar;
+    let model = ArModel::new(&config, &spec(), 40, 2, None, 7, &Device::flex());
+    let mut steep = WeightStore::of(&model);
+    steep.map(|name, values| {
+        let factor = match name {
+            name if name.starts_with("head") => 40.0,
+            // Where it stands in the utterance must not lead it out of the loop.
+            "frame_positions" => 0.0,
+            _ => 1.0,
+        };
+        values.iter_mut().for_each(|value| *value *= factor);
+    });
+    steep.load_into(model).unwrap()
+}
+
+fn has_loop(codes: &[i32], min_frames: usize) -> bool {
+    (1..=codes.len()).any(|n| trailing_loop(&codes[..n], min_frames).is_some())
+}
+
+fn text(seed: u64) -> Vec<i32> {
+    let mut stream = RandomStream::new(seed, "text", &[]);
+    (0..8 + stream.below(6)).map(|_| 4 + stream.below(30) as i32).collect()
+}
+
+#[test]
+fn loops_are_left_or_cut_and_bounds_hold() {
+    let model = looping_model();
+    let n = std::env::var("HARMONICA_N_DECODES").map_or(60, |n| n.parse().unwrap());
+    let mut figures = Vec::new();
+    for (name, loop_retries) in [("loops without the guard", 0), ("loops with the guard", 3)] {
+        let config = ArDecodeConfig { loop_retries, min_frames_per_char: 1e6, ..ArDecodeConfig::default() };
+        let decoder = ArDecoder::new(ArDecodeConfig { temperature: 0.2, ..config.clone() });
+        let (mut n_loops, mut n_cut) = (0, 0);
+        for seed in 0..n {
+            let text = text(seed);
+            let written = decoder.decode(&model, &text, 0, &[], seed, |_| true).unwrap();
+            let bound = (config.max_frames_per_char * text.len() as f64).ceil() as usize;
+            assert!(written.codes.len() <= bound.min(model.max_frames()));
+            n_loops += usize::from(has_loop(&written.codes, config.loop_frames));
+            n_cut += usize::from(written.stop == ArStop::Loop);
+            assert!(written.loops.is_empty() || loop_retries > 0);
+        }
+        figures.push((name, n_loops as f64));
+        if loop_retries > 0 {
+            figures.push(("cut", n_cut as f64));
+        }
+    }
+    figures.push(("decodes", n as f64));
+    assert!(figures[0].1 > 0.9 * n as f64, "the model does not loop: {figures:?}");
+    assert!(figures[1].1 <= 0.01 * n as f64, "{figures:?}");
+    record("loops", &figures);
+}
+
+#[test]
+fn greedy_is_temperature_zero_exactly() {
+    let config = tiny_config("unused".as_ref(), Conditioning::Cross).model.ar;
+    let model = ArModel::new(&config, &spec(), 40, 2, None, 7, &Device::flex());
+    let text = text(1);
+    let decode = |config: ArDecodeConfig, seed: u64| {
+        ArDecoder::new(config).decode(&model, &text, 0, &[], seed, |_| true).unwrap()
+    };
+    let greedy = ArDecodeConfig { loop_retries: 0, ..ArDecodeConfig::default() };
+    let written = decode(greedy.clone(), 1);
+    // By hand: the likeliest code of every step.
+    let mut cache = model.start(&text, 0, &[]).unwrap();
+    let (min_frames, _) = ArDecoder::new(greedy.clone()).bounds(text.len());
+    let mut last = model.bos();
+    for (t, code) in written.codes.iter().enumerate() {
+        let mut scores = model.step(&mut cache, last);
+        if t < min_frames {
+            scores[model.eos()] = f32::NEG_INFINITY;
+        }
+        let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
+        assert_eq!(*code, best as i32, "frame {t}");
+        last = best;
+    }
+    assert_eq!(written, decode(greedy.clone(), 99), "no seed matters");
+    assert_eq!(
+        written,
+        decode(ArDecodeConfig { top_k: 1, temperature: 1.0, repetition_window: 0, ..greedy }, 3)
+    );
+}
+
+#[test]
+fn a_setting_of_one_codebook_leaves_the_codes_before_it_alone() {
+    let config = tiny_config("unused".as_ref(), Conditioning::Cross).model.nar;
+    let model = NarModel::new(&config, &spec(), 40, 2, None, 7, &Device::flex());
+    let vectors = vec![1.0; CODEBOOK_SIZE * 4];
+    let codebooks = [&vectors[..]; 3];
+    let first: Vec<i32> = (0..20).map(|i| i * 5 % CODEBOOK_SIZE as i32).collect();
+    let fill = |kind, temperature: &str, seed| {
+        let config = NarDecodeConfig { kind, temperature: temperature.into(), ..NarDecodeConfig::default() };
+        let centroids = Centroids { codebooks: &codebooks, width: 4 };
+        NarDecoder::new(config, seed).decode(&model, &text(1), 0, None, &first, centroids).unwrap().codes
+    };
+    let greedy = fill(NarDecodeKind::Argmax, "1", 1);
+    assert_eq!(fill(NarDecodeKind::Sampled, "0", 1), greedy, "temperature 0 is the likeliest code");
+    let third = fill(NarDecodeKind::Sampled, "2=0,3=1", 1);
+    assert_eq!(third[..2], greedy[..2]);
+    assert_ne!(third[2], greedy[2]);
+    assert_ne!(fill(NarDecodeKind::Sampled, "1", 1), fill(NarDecodeKind::Sampled, "1", 2));
+    let refused = NarDecoder::new(NarDecodeConfig { refine_steps: 2, ..NarDecodeConfig::default() }, 1)
+        .decode(&model, &text(1), 0, None, &first, Centroids { codebooks: &codebooks, width: 4 });
+    assert!(refused.unwrap_err().to_string().contains("not trained with masked codes"));
+}
+
+#[test]
+fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::new(dir.path(), Conditioning::Prefix);
+    let bundle = dir.path().join("bundle");
+    Bundle::write(&crate::bundle::parts(&f, dir.path()), &bundle).unwrap();
+    let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
+    let mut decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
+    assert!(decode.problems()[0].message().contains("temperature"));
+    decode.ar.temperature = 1.0;
+    assert!(decode.problems().is_empty());
+    let request = SynthesisRequest::new("abc def").seed(3).decode(decode.clone());
+    let (one, two) = (synthesizer.speak(&request).unwrap(), synthesizer.speak(&request).unwrap());
+    assert_eq!(one, two);
+    let mut heard = 0;
+    let stopped = synthesizer.speak_with_progress(&request, |n| {
+        heard = n;
+        n < 2
+    });
+    assert!(stopped.is_ok() && heard >= 2);
+}
