@@ -71,7 +71,7 @@ fn loops_are_left_or_cut_and_bounds_hold() {
         }
     }
     figures.push(("decodes", n as f64));
-    assert!(figures[0].1 > 0.9 * n as f64, "the model does not loop: {figures:?}");
+    assert!(figures[0].1 > 0.8 * n as f64, "the model does not loop: {figures:?}");
     assert!(figures[1].1 <= 0.01 * n as f64, "{figures:?}");
     record("loops", &figures);
 }

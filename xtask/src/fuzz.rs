@@ -97,7 +97,7 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
         ]),
         "cache" => vec![joined(&[
             r#"{"codec.fingerprint":"x","audio.trim_db":-40.0}"#,
-            r#"{"format_version":1,"spec":{"id":"mel_rvq","sample_rate_hz":16000,"hop_samples":640,"n_codebooks":2,"codebook_size":128},"vocab":{"format_version":1,"characters":["a","b"]},"speakers":["s"],"codes_blake3":"?","utterances":[{"id":"u","text":"ab","text_ids":[2,3],"speaker":0,"split":"train","audio":"wavs/u.wav","first_code":0,"n_frames":1,"n_samples":640},{"id":"v","text":"b","text_ids":[3],"speaker":0,"split":"test","audio":"v.wav","first_code":2,"n_frames":2,"n_samples":700}]}"#,
+            r#"{"format_version":2,"spec":{"id":"mel_rvq","sample_rate_hz":16000,"hop_samples":640,"n_codebooks":2,"codebook_size":128},"vocab":{"format_version":1,"characters":["a","b"]},"speakers":["s"],"utterances":[{"id":"u","text":"ab","text_ids":[2,3],"speaker":0,"split":"train","audio":"wavs/u.wav","first_code":0,"n_frames":1,"n_samples":640},{"id":"v","text":"b","text_ids":[3],"speaker":0,"split":"test","audio":"v.wav","first_code":2,"n_frames":2,"n_samples":700}]}"#,
             "a\0b\0c\0d\0e\0f\0",
         ])],
         "codec" => vec![codec(1), codec(2), tokens(2, 3)],
