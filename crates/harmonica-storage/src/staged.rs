@@ -92,16 +92,33 @@ impl Staged {
             .and_then(|bytes| durable::write(&self.beside.join(MANIFEST), &bytes, true))
             .and_then(|()| inner.iter().try_for_each(|dir| durable::sync_directory(dir)))
             .and_then(|()| durable::sync_directory(&self.beside));
-        let placed = sealed.and_then(|()| {
-            if self.target.exists() {
-                durable::exchange(&self.beside, &self.target)?;
-                durable::remove_tree(&self.beside)
+        sealed.and_then(|()| self.place()).map_err(|source| self.failed("", source))
+    }
+
+    /// Takes the final place. Other processes may take it or leave it at the same moment: the last one stands.
+    fn place(&self) -> std::io::Result<()> {
+        const ATTEMPTS: usize = 100;
+        let mut attempt = 1;
+        loop {
+            let placed = if self.target.exists() {
+                durable::exchange(&self.beside, &self.target)
             } else {
                 durable::rename(&self.beside, &self.target)
+            };
+            match placed {
+                Ok(()) if self.beside.exists() => return durable::remove_tree(&self.beside),
+                Ok(()) => return Ok(()),
+                Err(error) if attempt < ATTEMPTS && is_about_another(&error) => attempt += 1,
+                Err(error) => return Err(error),
             }
-        });
-        placed.map_err(|source| self.failed("", source))
+        }
     }
+}
+
+/// Whether a place changed between looking at it and taking it.
+fn is_about_another(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotFound};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotFound)
 }
 
 impl Drop for Staged {
@@ -134,6 +151,30 @@ mod tests {
         std::fs::write(target.join("inner/codes.bin"), "codez").unwrap();
         let error = Sealed::open(&target).unwrap().read("inner/codes.bin").unwrap_err().to_string();
         assert!(error.contains("inner/codes.bin") && error.contains("expected 5 bytes"), "{error}");
+    }
+
+    #[test]
+    fn many_writers_of_one_place_leave_one_whole_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("cache");
+        // Threads share a process id, so that each needs a scratch name of its own; the race for the place is the same.
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let target = &target;
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let beside =
+                            target.with_file_name(format!(".staging-{}-{writer}", std::process::id()));
+                        std::fs::create_dir_all(&beside).unwrap();
+                        let mut staged = Staged { target: target.clone(), beside, files: BTreeMap::new() };
+                        staged.file("index.json", format!("{writer} {round}").as_bytes()).unwrap();
+                        staged.commit().unwrap();
+                    }
+                });
+            }
+        });
+        assert!(verify(&target, &["index.json"]).iter().all(FileCheck::is_whole));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
