@@ -47,6 +47,9 @@ pub(crate) struct EvaluateArguments {
     /// Recognizer command with {wav} or {list} in it; without one, word errors are not measured
     #[arg(long, default_value = "")]
     recognizer: String,
+    /// Judge only this system, such as "generated, expected"; may be repeated
+    #[arg(long, value_name = "NAME")]
+    system: Vec<String>,
     /// Judge only so many sentences
     #[arg(long, value_name = "N")]
     max_sentences: Option<usize>,
@@ -70,9 +73,9 @@ fn last_validation(path: &Path) -> Result<Vec<CodebookMetrics>, Failure> {
     last.ok_or_else(|| Failure::error(format!("`{}` holds no validation", path.display())))
 }
 
-/// The systems that every evaluation compares, in the order of the page.
-fn systems() -> Vec<(&'static str, System)> {
-    vec![
+/// The systems of an evaluation, in the order of the page: all that exist, or those asked for.
+fn systems(asked: &[String]) -> Result<Vec<(&'static str, System)>, Failure> {
+    let all = [
         ("source", System::Source),
         ("codec", System::Codec(usize::MAX)),
         ("codec, codebook 1", System::Codec(1)),
@@ -81,7 +84,15 @@ fn systems() -> Vec<(&'static str, System)> {
         ("generated, codebook 1", System::Generated(NarDecodeKind::None)),
         ("generated, argmax", System::Generated(NarDecodeKind::Argmax)),
         ("generated, expected", System::Generated(NarDecodeKind::Expected)),
-    ]
+    ];
+    if let Some(unknown) = asked.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
+        let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
+        return Err(Failure::error(format!(
+            "there is no system `{unknown}`; the systems are {}",
+            names.join(", ")
+        )));
+    }
+    Ok(all.into_iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|a| a == name)).collect())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +105,7 @@ enum System {
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Failure> {
+    let systems = systems(&arguments.system)?;
     let scratch;
     let bundle_dir = match (&arguments.bundle, &arguments.ar, &arguments.nar, &arguments.codec) {
         (Some(bundle), ..) => bundle.clone(),
@@ -115,9 +127,9 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
     let transcriber =
         (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
-    let meter = Mutex::new((Meter::new(systems().len() * suite.sentences.len(), "speak"), 0));
+    let meter = Mutex::new((Meter::new(systems.len() * suite.sentences.len(), "speak"), 0));
     let mut evaluated = Vec::new();
-    for (name, system) in systems() {
+    for (name, system) in systems {
         let folder = name.replace([',', '+'], "").split_whitespace().collect::<Vec<_>>().join("-");
         let dir = arguments.output.join("wavs").join(&folder);
         make_directory(&dir)?;
