@@ -29,6 +29,23 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// Two evaluations did not judge the same thing.
+    #[error(
+        "these evaluations cannot be compared: {}; evaluate both with the same suite, recognizer and program",
+        differences.join("; ")
+    )]
+    Incomparable {
+        /// What differs, each with both values.
+        differences: Vec<String>,
+    },
+    /// An embedder of voices cannot be used.
+    #[error("cannot use the embedder `{}`: {reason}; give weights of the shape that it names", path.display())]
+    Embedder {
+        /// Its weights.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The recognizer failed.
     #[error(
         "the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave --recognizer out"

@@ -7,6 +7,7 @@
 mod comparison;
 mod error;
 mod failures;
+mod gate;
 mod html;
 mod picture;
 mod report;
@@ -18,6 +19,7 @@ mod word_errors;
 pub use comparison::{ComparisonInput, write_comparison};
 pub use error::EvalError;
 pub use failures::{FailureKind, detect_failures};
+pub use gate::{GateLimits, gate};
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use statistics::{Judged, summarise};
 pub use suite::{EvalSuite, Recording, Sentence, parse_recordings};

@@ -235,6 +235,8 @@ mod tests {
                 config: fingerprint,
                 codebooks: Vec::new(),
                 systems: vec![system],
+                similarity: None,
+                criteria: None,
             }),
             root: ".".into(),
             config: vec![HOSTILE.into()],
