@@ -19,6 +19,9 @@ pub enum EvalError {
     /// A file cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Sound cannot be used.
+    #[error(transparent)]
+    Audio(#[from] harmonica_audio::AudioError),
     /// A line of a suite is malformed.
     #[error("`{}` line {line}: {reason}; expected path, tab, text or {{\"id\", \"text\", \"speaker\", \"audio\"}}", path.display())]
     Suite {

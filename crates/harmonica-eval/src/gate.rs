@@ -113,8 +113,11 @@ impl Measured<'_> {
     }
 }
 
-/// What must be equal, as (what, new, baseline).
-fn same_question(new: &EvaluationRecord, baseline: &EvaluationRecord) -> Result<(), EvalError> {
+/// Whether two evaluations asked the same question, so that it can be known before the second one is spoken.
+///
+/// # Errors
+/// [`EvalError::Incomparable`] with both values if suite, recognizer, normalizer or speaker embedder differ.
+pub fn check_comparable(new: &EvaluationRecord, baseline: &EvaluationRecord) -> Result<(), EvalError> {
     let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("`{text}`") };
     let mut differences = Vec::new();
     let sides = [
@@ -263,7 +266,7 @@ pub fn gate(
     baseline: &EvaluationRecord,
     limits: &GateLimits,
 ) -> Result<GateRecord, EvalError> {
-    same_question(new, baseline)?;
+    check_comparable(new, baseline)?;
     let mut regressions = Vec::new();
     let mut not_compared = Vec::new();
     let mut both = Vec::new();
