@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A worse bundle, to see whether a regression gate catches it: noise is added to the weights of both models.
 
-usage: degrade_bundle.py BUNDLE OUTPUT [--noise SHARE] [--seed N]
+usage: degrade_bundle.py BUNDLE OUTPUT [--noise SHARE] [--seed N] [--temperature T]
 Every weight tensor gets Gaussian noise of SHARE (default 0.3) times its own standard deviation. OUTPUT is a sealed bundle:
 its manifest holds the hashes of the new files, so that it opens as any other does.
+With --temperature, the AR model draws its codes (0 takes the likeliest), so that seeds differ; --noise 0 leaves weights alone.
 needs: pip install numpy safetensors blake3
 """
 import argparse
@@ -47,6 +48,7 @@ def main():
     parser.add_argument("output")
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--temperature", type=float)
     arguments = parser.parse_args()
     if os.path.exists(arguments.output):
         sys.exit(f"degrade_bundle: {arguments.output} exists; give another place")
@@ -54,6 +56,11 @@ def main():
     generator = np.random.default_rng(arguments.seed)
     for model in ("ar", "nar"):
         add_noise(os.path.join(arguments.output, f"{model}.safetensors"), arguments.noise, generator)
+    if arguments.temperature is not None:
+        path = os.path.join(arguments.output, "bundle.json")
+        bundle = json.load(open(path))
+        bundle["decode"]["ar"]["temperature"] = arguments.temperature
+        json.dump(bundle, open(path, "w"), indent=2)
     seal(arguments.output)
 
 

@@ -15,6 +15,8 @@ mod report;
 mod speaker;
 mod statistics;
 mod suite;
+#[cfg(test)]
+mod suite_tests;
 mod transcriber;
 mod word_errors;
 
