@@ -9,6 +9,7 @@ mod criteria;
 mod error;
 mod failures;
 mod gate;
+mod ge2e;
 mod html;
 mod picture;
 mod report;
@@ -25,6 +26,7 @@ pub use criteria::{CheckpointSelection, CriteriaInput, criteria};
 pub use error::EvalError;
 pub use failures::{FailureKind, detect_failures};
 pub use gate::{GateLimits, check_comparable, gate};
+pub use ge2e::LstmEmbedder;
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use speaker::{
     SpeakerEmbedder, SpectralStatistics, VoiceBank, similarity_of_system, summarise_similarity,

@@ -12,8 +12,8 @@ use harmonica_config_schema::record::{
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
-    CommandTranscriber, EvalSuite, Judged, Sentence, SpectralStatistics, Transcriber, check_comparable,
-    detect_failures, summarise,
+    CommandTranscriber, EvalSuite, Judged, LstmEmbedder, Sentence, SpeakerEmbedder, SpectralStatistics,
+    Transcriber, check_comparable, detect_failures, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
 use harmonica_storage::{StorageError, make_directory, publish};
@@ -138,7 +138,10 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     }
     let codebooks =
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
-    let embedder = SpectralStatistics::default();
+    let embedder: Box<dyn SpeakerEmbedder> = match &arguments.speaker_embedder {
+        Some(path) => Box::new(LstmEmbedder::read(path)?),
+        None => Box::new(SpectralStatistics::default()),
+    };
     let mut record = EvaluationRecord {
         format_version: FORMAT_VERSION,
         suite: suite.name.clone(),
@@ -192,7 +195,8 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         evaluated.push(summarise(name, judged, 1000));
     }
     record.systems = evaluated;
-    record.similarity = conclusions::similarity(&suite, &record.systems, &arguments.output, &embedder)?;
+    record.similarity =
+        conclusions::similarity(&suite, &record.systems, &arguments.output, embedder.as_ref())?;
     if arguments.criteria {
         let all = conclusions::judged_criteria(&record, baseline.as_ref(), &arguments.metrics);
         record.criteria = Some(all);
