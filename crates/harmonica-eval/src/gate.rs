@@ -155,6 +155,9 @@ fn margins(system: Option<&SystemSimilarity>) -> BTreeMap<&str, f64> {
     system.into_iter().flat_map(|s| &s.utterances).map(|u| (u.id.as_str(), u.margin())).collect()
 }
 
+/// The figure of an utterance, from its record or from the margins of its system.
+type Figure<'a> = dyn Fn(&JudgedUtterance, &BTreeMap<&str, f64>) -> Option<f64> + 'a;
+
 /// A system in both evaluations.
 struct Sides<'a> {
     new: &'a SystemEvaluation,
@@ -181,8 +184,7 @@ fn sides<'a>(
     let errors = |u: &JudgedUtterance| u.word_errors.map(|e| e.iter().sum::<usize>() as f64);
     let (our_margins, their_margins) =
         (margins(similarity_of(new.0, name)), margins(similarity_of(baseline.0, name)));
-    let collect = |of: &dyn Fn(&JudgedUtterance, &BTreeMap<&str, f64>) -> Option<f64>,
-                   weight: &dyn Fn(&JudgedUtterance) -> f64| {
+    let collect = |of: &Figure<'_>, weight: &dyn Fn(&JudgedUtterance) -> f64| {
         let pair = |(n, b): &(&'a JudgedUtterance, &'a JudgedUtterance)| {
             Some(Pair {
                 new: (of(n, &our_margins)?, *n),

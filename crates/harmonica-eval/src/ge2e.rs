@@ -82,8 +82,15 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// Inner product; eight sums side by side, which the compiler turns into vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let mut lanes = [0.0_f32; 8];
+    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// The vector at length 1.
@@ -106,10 +113,10 @@ impl Layer {
                     + dot(&self.hidden[row * WIDTH..(row + 1) * WIDTH], &hidden)
             };
             let gates: Vec<f32> = (0..4 * WIDTH).map(gate).collect();
-            for i in 0..WIDTH {
-                cell[i] =
-                    sigmoid(gates[WIDTH + i]) * cell[i] + sigmoid(gates[i]) * gates[2 * WIDTH + i].tanh();
-                hidden[i] = sigmoid(gates[3 * WIDTH + i]) * cell[i].tanh();
+            for (i, (h, c)) in hidden.iter_mut().zip(&mut cell).enumerate() {
+                let gate = |kind: usize| gates[kind * WIDTH + i];
+                *c = sigmoid(gate(1)) * *c + sigmoid(gate(0)) * gate(2).tanh();
+                *h = sigmoid(gate(3)) * c.tanh();
             }
             all.push(hidden.clone());
         }

@@ -70,16 +70,17 @@ impl SpeakerEmbedder for SpectralStatistics {
         };
         let gain = PEAK / waveform.peak().max(1e-6);
         let mel = mel_spectrogram(&waveform.scaled(gain), &self.stft, &self.filters);
-        let frames: Vec<&[f32]> = mel.values.chunks_exact(N_BANDS).collect();
-        let levels: Vec<f32> = frames.iter().map(|f| f.iter().sum::<f32>() / N_BANDS as f32).collect();
+        let frames = mel.values.chunks_exact(N_BANDS);
+        let levels: Vec<f32> = frames.map(|f| f.iter().sum::<f32>() / N_BANDS as f32).collect();
         let loudest = levels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let voiced = |i: &usize| levels[*i] > loudest - PAUSE_NATS;
-        let kept: Vec<usize> = (0..frames.len()).filter(voiced).collect();
+        let kept: Vec<usize> = (0..levels.len()).filter(voiced).collect();
         let mut vector = Vec::with_capacity(4 * N_BANDS);
+        let at = |frame: usize, band: usize| mel.values[frame * N_BANDS + band];
         for band in 0..N_BANDS {
-            let values: Vec<f32> = kept.iter().map(|i| frames[*i][band]).collect();
+            let values: Vec<f32> = kept.iter().map(|i| at(*i, band)).collect();
             let steps: Vec<f32> =
-                kept.iter().filter(|i| **i > 0).map(|i| frames[*i][band] - frames[*i - 1][band]).collect();
+                kept.iter().filter(|i| **i > 0).map(|i| at(*i, band) - at(*i - 1, band)).collect();
             for (mean, deviation) in [moments(&values), moments(&steps)] {
                 vector.extend([mean, deviation]);
             }
@@ -255,18 +256,19 @@ pub fn similarity_of_system(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::f64::consts::TAU;
 
     /// A vowel: harmonics of `pitch_hz` under resonances at `formants_hz`.
     fn vowel(seed: u64, pitch_hz: f64, formants_hz: [f64; 2]) -> Waveform {
         let mut stream = RandomStream::new(seed, "vowel", &[]);
-        let phases: Vec<f64> = (0..80).map(|_| 6.28 * stream.uniform()).collect();
+        let phases: Vec<f64> = (0..80).map(|_| TAU * stream.uniform()).collect();
         let samples = (0..16_000).map(|t| {
             let at = t as f64 / 16_000.0;
             let partial = |k: usize| {
                 let hz = pitch_hz * (k + 1) as f64;
                 let resonance: f64 =
                     formants_hz.iter().map(|f| 1.0 / (1.0 + ((hz - f) / 150.0).powi(2))).sum();
-                if hz < 7500.0 { resonance * (6.28 * hz * at + phases[k]).sin() } else { 0.0 }
+                if hz < 7500.0 { resonance * (TAU * hz * at + phases[k]).sin() } else { 0.0 }
             };
             (0..80).map(partial).sum::<f64>() as f32 * 0.1 * (1.0 + 0.5 * (9.0 * at as f32).sin())
                 + 1e-3 * stream.normal() as f32
