@@ -7,9 +7,14 @@ use crate::Fingerprint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod judgement;
 mod runs;
 mod sitting;
 
+pub use judgement::{
+    CriterionRecord, CriterionState, GateComparison, GateRecord, NewFailure, SimilarityRecord, SystemGate,
+    SystemSimilarity, UtteranceSimilarity, VoiceReferences, WorseUtterance,
+};
 pub use runs::{
     BestValidation, CodebookPair, ConfigDifference, Difference, RunComparison, RunGroup, RunState,
     RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
@@ -230,4 +235,10 @@ pub struct EvaluationRecord {
     pub codebooks: Vec<CodebookMetrics>,
     /// All systems, side by side.
     pub systems: Vec<SystemEvaluation>,
+    /// Similarity to the voices of the suite, if it has recordings of two voices or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<SimilarityRecord>,
+    /// Criteria of success, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<Vec<CriterionRecord>>,
 }

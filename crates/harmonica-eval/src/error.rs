@@ -19,6 +19,9 @@ pub enum EvalError {
     /// A file cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Sound cannot be used.
+    #[error(transparent)]
+    Audio(#[from] harmonica_audio::AudioError),
     /// A line of a suite is malformed.
     #[error("`{}` line {line}: {reason}; expected path, tab, text or {{\"id\", \"text\", \"speaker\", \"audio\"}}", path.display())]
     Suite {
@@ -26,6 +29,23 @@ pub enum EvalError {
         path: PathBuf,
         /// Line, counted from 1.
         line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two evaluations did not judge the same thing.
+    #[error(
+        "these evaluations cannot be compared: {}; evaluate both with the same suite, recognizer and program",
+        differences.join("; ")
+    )]
+    Incomparable {
+        /// What differs, each with both values.
+        differences: Vec<String>,
+    },
+    /// An embedder of voices cannot be used.
+    #[error("cannot use the embedder `{}`: {reason}; give weights of the shape that it names", path.display())]
+    Embedder {
+        /// Its weights.
+        path: PathBuf,
         /// What is wrong.
         reason: String,
     },

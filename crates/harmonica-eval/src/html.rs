@@ -1,7 +1,9 @@
 //! The page: curves, tables, spectrograms and players in one file that opens offline.
 
 use crate::picture::{base64, chart_svg, spectrogram_bmp};
-use crate::report::{ReportInput, RunCurves, codebooks_table, systems_table};
+use crate::report::{
+    ReportInput, RunCurves, codebooks_table, criteria_table, similarity_table, systems_table,
+};
 use harmonica_audio::{Waveform, load, wav_bytes};
 use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine};
 use std::path::Path;
@@ -111,6 +113,14 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         table(systems_table(record)),
         table(codebooks_table(record))
     );
+    if let Some(similarity) = &record.similarity {
+        out.push_str("<h3>Similarity to the speaker</h3>");
+        out.push_str(&table(similarity_table(similarity)));
+    }
+    if let Some(criteria) = &record.criteria {
+        out.push_str("<h3>Criteria</h3>");
+        out.push_str(&table(criteria_table(criteria)));
+    }
     out.push_str("<h3>Listen</h3><table><tr><th>text</th>");
     for system in &record.systems {
         out.push_str(&format!("<th>{}</th>", escape(&system.system)));

@@ -5,20 +5,32 @@
 //! Invariant: what was not measured is absent, never zero.
 
 mod comparison;
+mod criteria;
 mod error;
 mod failures;
+mod gate;
+mod ge2e;
 mod html;
 mod picture;
 mod report;
+mod speaker;
 mod statistics;
 mod suite;
+#[cfg(test)]
+mod suite_tests;
 mod transcriber;
 mod word_errors;
 
 pub use comparison::{ComparisonInput, write_comparison};
+pub use criteria::{CheckpointSelection, CriteriaInput, criteria};
 pub use error::EvalError;
 pub use failures::{FailureKind, detect_failures};
+pub use gate::{GateLimits, check_comparable, gate};
+pub use ge2e::LstmEmbedder;
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
+pub use speaker::{
+    SpeakerEmbedder, SpectralStatistics, VoiceBank, similarity_of_system, summarise_similarity,
+};
 pub use statistics::{Judged, summarise};
 pub use suite::{EvalSuite, Recording, Sentence, parse_recordings};
 pub use transcriber::{CommandTranscriber, Transcriber};

@@ -2,7 +2,9 @@
 
 use crate::EvalError;
 use crate::html;
-use harmonica_config_schema::record::{EvaluationRecord, MetricsLine, RunManifest};
+use harmonica_config_schema::record::{
+    CriterionRecord, EvaluationRecord, MetricsLine, RunManifest, SimilarityRecord, SystemSimilarity,
+};
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
 
@@ -105,6 +107,37 @@ pub(crate) fn codebooks_table(evaluation: &EvaluationRecord) -> (Vec<&'static st
     (header, rows)
 }
 
+/// Header and rows of the table of similarity to voices.
+pub(crate) fn similarity_table(record: &SimilarityRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let header = vec![
+        "system",
+        "embedder",
+        "to the speaker",
+        "minus best other",
+        "95% interval",
+        "nearest to own voice",
+    ];
+    let row = |s: &SystemSimilarity| {
+        vec![
+            s.system.clone(),
+            record.embedder.clone(),
+            format!("{:.3}", s.target),
+            format!("{:+.3}", s.margin.value),
+            format!("{:+.3} to {:+.3}", s.margin.low, s.margin.high),
+            percent(Some(s.nearest_share)),
+        ]
+    };
+    (header, record.systems.iter().map(row).collect())
+}
+
+/// Header and rows of the table of criteria.
+pub(crate) fn criteria_table(criteria: &[CriterionRecord]) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let row = |c: &CriterionRecord| {
+        vec![c.state.name().to_owned(), c.criterion.clone(), c.figure.clone(), c.threshold.clone()]
+    };
+    (vec!["state", "criterion", "figure", "threshold"], criteria.iter().map(row).collect())
+}
+
 /// A record's words on one line of Markdown.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -158,6 +191,14 @@ pub fn report_markdown(input: &ReportInput) -> String {
             one_line(evaluation.suite_fingerprint.as_str())
         ));
         out.push_str(&markdown_table(systems_table(evaluation)));
+        if let Some(similarity) = &evaluation.similarity {
+            out.push_str("\n### Similarity to the speaker\n\n");
+            out.push_str(&markdown_table(similarity_table(similarity)));
+        }
+        if let Some(criteria) = &evaluation.criteria {
+            out.push_str("\n### Criteria\n\n");
+            out.push_str(&markdown_table(criteria_table(criteria)));
+        }
         out.push_str("\n### Held-out codebooks\n\n");
         out.push_str(&markdown_table(codebooks_table(evaluation)));
     }
@@ -235,6 +276,8 @@ mod tests {
                 config: fingerprint,
                 codebooks: Vec::new(),
                 systems: vec![system],
+                similarity: None,
+                criteria: None,
             }),
             root: ".".into(),
             config: vec![HOSTILE.into()],

@@ -64,7 +64,7 @@ impl From<ConfigError> for Failure {
 
 from_errors! {
     CodecError => |_| false,
-    EvalError => |_| false,
+    EvalError => |e| matches!(e, EvalError::Incomparable { .. }),
     RuntimeError => |_| false,
     DataError => |e| matches!(e, DataError::StaleCache { .. }),
     ModelError => |e| matches!(e, ModelError::ContractViolated { .. }),

@@ -51,6 +51,8 @@ enum Command {
     Bundle(commands::bundle::BundleArguments),
     /// Judge a bundle or checkpoints on a suite
     Evaluate(commands::evaluate::EvaluateArguments),
+    /// Hold an evaluation against a baseline; a regression is a refusal (exit code 1)
+    Gate(commands::gate::GateArguments),
     /// Judge any system's waveforms
     Judge(commands::judge::JudgeArguments),
     /// Say whether a model's predictions are healthy
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::ProveResume(arguments) => commands::prove_resume::run(&arguments, out),
         Command::Bundle(arguments) => commands::bundle::run(&arguments, out),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments, out),
+        Command::Gate(arguments) => commands::gate::run(&arguments, out),
         Command::Judge(arguments) => commands::judge::run(&arguments, out),
         Command::Diagnose(arguments) => commands::diagnose::run(&arguments, out),
         Command::Report(arguments) => commands::report::run(&arguments, out),

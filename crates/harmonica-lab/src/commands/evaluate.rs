@@ -1,6 +1,7 @@
 //! `evaluate`: source, codec and generated speech side by side, judged by a recognizer that nobody here wrote.
 
 use crate::commands::bundle::collect;
+use crate::commands::gate;
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use clap::Args;
@@ -11,7 +12,8 @@ use harmonica_config_schema::record::{
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
-    CommandTranscriber, EvalSuite, Judged, Sentence, Transcriber, detect_failures, summarise,
+    CommandTranscriber, EvalSuite, Judged, LstmEmbedder, Sentence, SpeakerEmbedder, SpectralStatistics,
+    Transcriber, check_comparable, detect_failures, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
 use harmonica_storage::{StorageError, make_directory, publish};
@@ -19,6 +21,8 @@ use harmonica_text::NORMALIZER_VERSION;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+mod conclusions;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -47,6 +51,18 @@ pub(crate) struct EvaluateArguments {
     /// Recognizer command with {wav} or {list} in it; without one, word errors are not measured
     #[arg(long, default_value = "")]
     recognizer: String,
+    /// Hold the result against this earlier eval.json; a regression is a refusal (exit code 1)
+    #[arg(long, value_name = "BASELINE/eval.json")]
+    gate: Option<PathBuf>,
+    /// Tell which criteria of success are met
+    #[arg(long)]
+    criteria: bool,
+    /// Weights of a speaker embedder (safetensors, LSTM of the GE2E kind); spectral statistics without
+    #[arg(long, value_name = "FILE")]
+    speaker_embedder: Option<PathBuf>,
+    /// Judge only this system, such as "generated, expected"; may be repeated
+    #[arg(long, value_name = "NAME")]
+    system: Vec<String>,
     /// Judge only so many sentences
     #[arg(long, value_name = "N")]
     max_sentences: Option<usize>,
@@ -70,9 +86,9 @@ fn last_validation(path: &Path) -> Result<Vec<CodebookMetrics>, Failure> {
     last.ok_or_else(|| Failure::error(format!("`{}` holds no validation", path.display())))
 }
 
-/// The systems that every evaluation compares, in the order of the page.
-fn systems() -> Vec<(&'static str, System)> {
-    vec![
+/// The systems of an evaluation, in the order of the page: all that exist, or those asked for.
+fn systems(asked: &[String]) -> Result<Vec<(&'static str, System)>, Failure> {
+    let all = [
         ("source", System::Source),
         ("codec", System::Codec(usize::MAX)),
         ("codec, codebook 1", System::Codec(1)),
@@ -81,7 +97,15 @@ fn systems() -> Vec<(&'static str, System)> {
         ("generated, codebook 1", System::Generated(NarDecodeKind::None)),
         ("generated, argmax", System::Generated(NarDecodeKind::Argmax)),
         ("generated, expected", System::Generated(NarDecodeKind::Expected)),
-    ]
+    ];
+    if let Some(unknown) = asked.iter().find(|name| all.iter().all(|(known, _)| known != name)) {
+        let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
+        return Err(Failure::error(format!(
+            "there is no system `{unknown}`; the systems are {}",
+            names.join(", ")
+        )));
+    }
+    Ok(all.into_iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|a| a == name)).collect())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +118,7 @@ enum System {
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Failure> {
+    let systems = systems(&arguments.system)?;
     let scratch;
     let bundle_dir = match (&arguments.bundle, &arguments.ar, &arguments.nar, &arguments.codec) {
         (Some(bundle), ..) => bundle.clone(),
@@ -113,11 +138,32 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     }
     let codebooks =
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
+    let embedder: Box<dyn SpeakerEmbedder> = match &arguments.speaker_embedder {
+        Some(path) => Box::new(LstmEmbedder::read(path)?),
+        None => Box::new(SpectralStatistics::default()),
+    };
+    let mut record = EvaluationRecord {
+        format_version: FORMAT_VERSION,
+        suite: suite.name.clone(),
+        suite_fingerprint: suite.fingerprint(),
+        recognizer: arguments.recognizer.clone(),
+        text_normalizer: NORMALIZER_VERSION.into(),
+        config,
+        codebooks,
+        systems: Vec::new(),
+        similarity: None,
+        criteria: None,
+    };
+    let baseline = arguments.gate.as_deref().map(gate::read).transpose()?;
+    if let Some(baseline) = &baseline {
+        // Before an hour of speaking, not after it.
+        check_comparable(&record, baseline)?;
+    }
     let transcriber =
         (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
-    let meter = Mutex::new((Meter::new(systems().len() * suite.sentences.len(), "speak"), 0));
+    let meter = Mutex::new((Meter::new(systems.len() * suite.sentences.len(), "speak"), 0));
     let mut evaluated = Vec::new();
-    for (name, system) in systems() {
+    for (name, system) in systems {
         let folder = name.replace([',', '+'], "").split_whitespace().collect::<Vec<_>>().join("-");
         let dir = arguments.output.join("wavs").join(&folder);
         make_directory(&dir)?;
@@ -148,19 +194,39 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         }
         evaluated.push(summarise(name, judged, 1000));
     }
-    let record = EvaluationRecord {
-        format_version: FORMAT_VERSION,
-        suite: suite.name.clone(),
-        suite_fingerprint: suite.fingerprint(),
-        recognizer: arguments.recognizer.clone(),
-        text_normalizer: NORMALIZER_VERSION.into(),
-        config,
-        codebooks,
-        systems: evaluated,
-    };
+    record.systems = evaluated;
+    record.similarity =
+        conclusions::similarity(&suite, &record.systems, &arguments.output, embedder.as_ref())?;
+    if arguments.criteria {
+        let all = conclusions::judged_criteria(&record, baseline.as_ref(), &arguments.metrics);
+        record.criteria = Some(all);
+    }
     write(&record, &arguments.output)?;
-    out.result(&record, &summary(&record.systems));
-    Ok(())
+    conclude(&record, baseline.as_ref(), arguments, out)
+}
+
+/// Tells the result, and refuses it where it is worse than the baseline.
+fn conclude(
+    record: &EvaluationRecord,
+    baseline: Option<&EvaluationRecord>,
+    arguments: &EvaluateArguments,
+    out: Output,
+) -> Result<(), Failure> {
+    let mut words = vec![summary(&record.systems)];
+    words.extend(record.similarity.as_ref().map(conclusions::similarity_words));
+    words.extend(record.criteria.as_deref().map(conclusions::criteria_words));
+    let (Some(baseline), Some(path)) = (baseline, &arguments.gate) else {
+        out.result(record, &words.join("\n\n"));
+        return Ok(());
+    };
+    let gated = gate::compare(record, baseline, &arguments.output)?;
+    words.push(gate::words(&gated));
+    let mut value = serde_json::json!(record);
+    value["gate"] = serde_json::json!(gated);
+    if gated.passed || !out.json {
+        out.result(&value, &words.join("\n\n"));
+    }
+    if gated.passed { Ok(()) } else { Err(gate::refusal(&gated, path)) }
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod diagnose;
 pub(crate) mod evaluate;
+pub(crate) mod gate;
 pub(crate) mod judge;
 pub(crate) mod preprocess;
 pub(crate) mod prove_resume;
