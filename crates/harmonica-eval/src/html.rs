@@ -1,7 +1,7 @@
 //! The page: curves, tables, spectrograms and players in one file that opens offline.
 
 use crate::picture::{base64, chart_svg, spectrogram_bmp};
-use crate::report::{ReportInput, RunCurves, codebooks_table, systems_table};
+use crate::report::{ReportInput, RunCurves, codebooks_table, means_table, systems_table};
 use harmonica_audio::{Waveform, load, wav_bytes};
 use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine};
 use std::path::Path;
@@ -105,10 +105,11 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         format!("recognizer <code>{}</code>", escape(&record.recognizer))
     };
     let mut out = format!(
-        "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Held-out codebooks</h3>{}",
+        "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Means over utterances</h3>{}<h3>Held-out codebooks</h3>{}",
         escape(&record.suite),
         escape(record.suite_fingerprint.as_str()),
         table(systems_table(record)),
+        table(means_table(record)),
         table(codebooks_table(record))
     );
     out.push_str("<h3>Listen</h3><table><tr><th>text</th>");
