@@ -134,7 +134,7 @@ fn plant(kind: FailureKind, i: usize, all: &[Recording]) -> Waveform {
             let hiss = noise(n, speech, i % 3, &mut draw);
             let gain = level(speech) / level(&hiss);
             // Every second one has the speech in it still, no louder than the noise.
-            let kept = if i % 2 == 0 { 0.0 } else { draw.uniform() as f32 * 0.9 };
+            let kept = if i.is_multiple_of(2) { 0.0 } else { draw.uniform() as f32 * 0.9 };
             speech.iter().zip(&hiss).map(|(s, h)| 0.7 * (s * kept + h * gain)).collect()
         }
         FailureKind::Babble => {
@@ -156,7 +156,7 @@ fn plant(kind: FailureKind, i: usize, all: &[Recording]) -> Waveform {
                 .filter(|t| levels[*t] > loud)
                 .map(|t| (t + 1) * frame)
                 .collect();
-            if i % 4 == 0 {
+            if i.is_multiple_of(4) {
                 // Faded out after a quarter of the text.
                 let to = n / 4;
                 let fade = |(k, s): (usize, &f32)| s * ((to - k) as f32 / frame as f32 / 3.0).min(1.0);
