@@ -36,7 +36,7 @@ pub fn measure_prosody(waveform: &Waveform, text: &str, natural: Option<&Wavefor
         active_s: Some(active_s),
         characters_per_s: (n_characters > 0).then(|| n_characters as f64 / active_s),
         n_pauses: Some(pauses.len() as f64),
-        pauses_s: Some(pauses.iter().map(|(from, to)| Activity::seconds(to - from)).sum()),
+        pauses_s: Some(Activity::seconds(pauses.iter().map(|(from, to)| to - from).sum())),
         f0_error_cents: natural.and_then(|natural| f0_error_cents(waveform, &track, natural)),
     }
 }
