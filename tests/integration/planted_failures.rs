@@ -133,8 +133,8 @@ fn plant(kind: FailureKind, i: usize, all: &[Recording]) -> Waveform {
         FailureKind::Noise => {
             let hiss = noise(n, speech, i % 3, &mut draw);
             let gain = level(speech) / level(&hiss);
-            // Every second one has the speech in it still, no louder than the noise.
-            let kept = if i.is_multiple_of(2) { 0.0 } else { draw.uniform() as f32 * 0.9 };
+            // Every second one has the speech in it still, at least 6 dB under the noise.
+            let kept = if i.is_multiple_of(2) { 0.0 } else { draw.uniform() as f32 * 0.5 };
             speech.iter().zip(&hiss).map(|(s, h)| 0.7 * (s * kept + h * gain)).collect()
         }
         FailureKind::Babble => {
@@ -230,7 +230,7 @@ fn loops_are_found_in_codes_and_what_the_codec_speaks_is_clean() {
         let names = found(&FailureInput { tokens: track(&codes), ..input });
         alarms += usize::from(names.contains(&"looping".to_owned()));
         let mut draw = RandomStream::new(9, "token loops", &[i as u64]);
-        let phrase = 12 + draw.below(codes.len() / 2 - 11);
+        let phrase = 12 + draw.below((codes.len() / 2).saturating_sub(11).max(1));
         let from = draw.below(codes.len() - phrase);
         let looped =
             [&codes[..from], &codes[from..from + phrase].repeat(2 + i % 3), &codes[from + phrase..]].concat();
