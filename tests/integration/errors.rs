@@ -93,6 +93,8 @@ fn samples() -> Vec<Sample> {
         EvalError::Read { path: "a/b", source: cause() } => ["a/b", "the cause"],
         EvalError::Suite { path: "a.tsv", line: 7_usize, reason: "no tab" } => ["a.tsv", "7", "no tab"],
         EvalError::Recognizer { command: "hear {wav}", reason: "exit 3" } => ["hear {wav}", "exit 3"],
+        EvalError::Embedder { path: "a.safetensors", reason: "no lstm" } => ["a.safetensors", "no lstm"],
+        EvalError::Incomparable { differences: words(&["suite a, b"]) } => ["suite a, b"],
         ModelError::ReadWeights { path: "a/b", reason: "no header" } => ["a/b", "no header"],
         ModelError::WeightsMismatch { problems: words(&["head.weight is missing"]) } => ["head.weight"],
         ModelError::ContractViolated { left: "the AR model", right: "the codec", violations: words(&["codec.id is a and b"]) } => ["the AR model", "the codec", "a and b"],
@@ -175,7 +177,7 @@ fn variants_of(source: &str) -> Vec<String> {
 }
 
 /// What a remedy begins with.
-const REMEDIES: [&str; 46] = [
+const REMEDIES: [&str; 47] = [
     "add",
     "build",
     "check",
@@ -188,6 +190,7 @@ const REMEDIES: [&str; 46] = [
     "did you mean",
     "drop",
     "encode",
+    "evaluate",
     "expected",
     "find",
     "fit",

@@ -21,6 +21,8 @@ mod faults;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod planted_failures;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod replay;

@@ -178,8 +178,68 @@ pub struct JudgedUtterance {
     pub duration_s: f64,
     /// Detected failures.
     pub failures: Vec<String>,
+    /// What was measured of each detected failure, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failure_findings: Vec<FailureFinding>,
+    /// Character errors without spaces: substitutions, deletions, insertions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub character_errors: Option<[usize; 3]>,
+    /// Pitch, rate and pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prosody: Option<Prosody>,
     /// Mean distance of log-mel frames to the natural recording, where there is one of the same length.
     pub mel_distance: Option<f64>,
+}
+
+/// One measurement that shows a failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureFinding {
+    /// `silence`, `clipping`, `looping`, `noise`, `babble` or `truncation`.
+    pub failure: String,
+    /// What was measured, in words.
+    pub measure: String,
+    /// Its value.
+    pub value: f64,
+    /// The value at which it becomes a failure.
+    pub threshold: f64,
+    /// Unit of value and threshold, such as `s`, `dB` or `share`.
+    pub unit: String,
+    /// Where it begins, in seconds; absent if it is a property of the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_s: Option<f64>,
+    /// Where it ends, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_s: Option<f64>,
+}
+
+/// How something is said. Of a system: means over the utterances that have the figure.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Prosody {
+    /// Median fundamental frequency, in Hz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f0_median_hz: Option<f64>,
+    /// Standard deviation of the fundamental frequency, in semitones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f0_spread_semitones: Option<f64>,
+    /// Share of the active time that is voiced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voiced_ratio: Option<f64>,
+    /// Time above the floor of silence, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_s: Option<f64>,
+    /// Characters of the normalized text, without spaces and punctuation, a second of active time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub characters_per_s: Option<f64>,
+    /// Silences of at least 0.15 s between the first and the last sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_pauses: Option<f64>,
+    /// Their length together, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pauses_s: Option<f64>,
+    /// Root mean square difference of the fundamental frequency to the natural recording's, in cents, over frames that are
+    /// voiced in both after alignment by dynamic time warping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f0_error_cents: Option<f64>,
 }
 
 /// A share with its bootstrap interval.
@@ -202,14 +262,23 @@ pub struct SystemEvaluation {
     pub word_error_rate: Option<Interval>,
     /// Mean of the utterances' word error rates.
     pub word_error_rate_utterance_mean: Option<f64>,
-    /// Character error rate without spaces.
+    /// Character error rate without spaces, over the corpus.
     pub character_error_rate: Option<f64>,
+    /// Word edits over the corpus: substitutions, deletions, insertions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_errors: Option<[usize; 3]>,
+    /// Name of what was done to both texts before words were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_normalizer: Option<String>,
     /// Word error rate against other sentences' texts: chance.
     pub chance_word_error_rate: Option<f64>,
     /// Share of sentences without an error.
     pub exact_share: Option<f64>,
     /// Mean log-mel distance to the natural recordings.
     pub mel_distance: Option<f64>,
+    /// Means of pitch, rate and pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prosody: Option<Prosody>,
     /// How many utterances showed each failure.
     pub failures: BTreeMap<String, usize>,
     /// Every judged utterance.

@@ -219,6 +219,9 @@ mod tests {
             n_words: 3,
             duration_s: 1.0,
             failures: failures.iter().map(|f| (*f).to_owned()).collect(),
+            failure_findings: Vec::new(),
+            character_errors: None,
+            prosody: None,
             mel_distance: None,
         };
         EvaluationRecord {

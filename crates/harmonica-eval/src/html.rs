@@ -2,7 +2,7 @@
 
 use crate::picture::{base64, chart_svg, spectrogram_bmp};
 use crate::report::{
-    ReportInput, RunCurves, codebooks_table, criteria_table, similarity_table, systems_table,
+    ReportInput, RunCurves, codebooks_table, criteria_table, means_table, similarity_table, systems_table,
 };
 use harmonica_audio::{Waveform, load, wav_bytes};
 use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine};
@@ -107,10 +107,11 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         format!("recognizer <code>{}</code>", escape(&record.recognizer))
     };
     let mut out = format!(
-        "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Held-out codebooks</h3>{}",
+        "<h2>Evaluation on {}</h2><p>{recognizer}; sentences {}; wrong text = what was heard against other sentences' texts.</p>{}<h3>Means over utterances</h3>{}<h3>Held-out codebooks</h3>{}",
         escape(&record.suite),
         escape(record.suite_fingerprint.as_str()),
         table(systems_table(record)),
+        table(means_table(record)),
         table(codebooks_table(record))
     );
     if let Some(similarity) = &record.similarity {

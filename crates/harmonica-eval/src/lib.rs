@@ -1,9 +1,10 @@
 //! Numbers that agree with ears, and a page that says so.
 //!
 //! In: waveforms with the texts they should say, and records of runs. Out: word errors by a recognizer that nobody here
-//! wrote, detected failures, and `report.md` / `report.html`, `compare.html`.
+//! wrote, failures with where and how much, prosody, and `report.md` / `report.html`, `compare.html`.
 //! Invariant: what was not measured is absent, never zero.
 
+mod activity;
 mod comparison;
 mod criteria;
 mod error;
@@ -11,7 +12,10 @@ mod failures;
 mod gate;
 mod ge2e;
 mod html;
+mod judgement;
 mod picture;
+mod prosody;
+mod repeats;
 mod report;
 mod speaker;
 mod statistics;
@@ -24,9 +28,11 @@ mod word_errors;
 pub use comparison::{ComparisonInput, write_comparison};
 pub use criteria::{CheckpointSelection, CriteriaInput, criteria};
 pub use error::EvalError;
-pub use failures::{FailureKind, detect_failures};
+pub use failures::{FailureInput, FailureKind, TokenTrack, find_failures};
 pub use gate::{GateLimits, check_comparable, gate};
 pub use ge2e::LstmEmbedder;
+pub use judgement::{JudgementInput, judge_utterance};
+pub use prosody::measure_prosody;
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use speaker::{
     SpeakerEmbedder, SpectralStatistics, VoiceBank, similarity_of_system, summarise_similarity,
@@ -34,4 +40,4 @@ pub use speaker::{
 pub use statistics::{Judged, summarise};
 pub use suite::{EvalSuite, Recording, Sentence, parse_recordings};
 pub use transcriber::{CommandTranscriber, Transcriber};
-pub use word_errors::{EditCounts, character_errors, word_error_rate, word_errors};
+pub use word_errors::{EditCounts, character_errors, comparison_normalizer, word_error_rate, word_errors};

@@ -78,6 +78,38 @@ pub(crate) fn systems_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>
     (header, rows)
 }
 
+/// Header and rows of the table of means over utterances.
+pub(crate) fn means_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let header = vec![
+        "system",
+        "WER",
+        "F0 median, Hz",
+        "F0 spread, semitones",
+        "F0 error, cents",
+        "voiced",
+        "characters/s",
+        "pauses",
+    ];
+    let cell = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "not measured".to_owned(), |v| format!("{v:.digits$}"))
+    };
+    let rows = evaluation.systems.iter().map(|s| {
+        let p = s.prosody.unwrap_or_default();
+        let pauses = p.n_pauses.zip(p.pauses_s);
+        vec![
+            s.system.clone(),
+            percent(s.word_error_rate_utterance_mean),
+            cell(p.f0_median_hz, 0),
+            cell(p.f0_spread_semitones, 2),
+            cell(p.f0_error_cents, 0),
+            percent(p.voiced_ratio),
+            cell(p.characters_per_s, 1),
+            pauses.map_or_else(|| "not measured".into(), |(n, s)| format!("{n:.2} of {s:.2} s together")),
+        ]
+    });
+    (header, rows.collect())
+}
+
 /// Header and rows of the table of held-out codebook figures.
 pub(crate) fn codebooks_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let header = vec![
@@ -191,6 +223,8 @@ pub fn report_markdown(input: &ReportInput) -> String {
             one_line(evaluation.suite_fingerprint.as_str())
         ));
         out.push_str(&markdown_table(systems_table(evaluation)));
+        out.push_str("\n### Means over utterances\n\n");
+        out.push_str(&markdown_table(means_table(evaluation)));
         if let Some(similarity) = &evaluation.similarity {
             out.push_str("\n### Similarity to the speaker\n\n");
             out.push_str(&markdown_table(similarity_table(similarity)));
@@ -258,6 +292,9 @@ mod tests {
             word_error_rate: None,
             word_error_rate_utterance_mean: None,
             character_error_rate: None,
+            word_errors: None,
+            text_normalizer: None,
+            prosody: None,
             chance_word_error_rate: None,
             exact_share: None,
             mel_distance: None,

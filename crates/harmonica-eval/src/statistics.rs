@@ -1,6 +1,8 @@
 //! Many judged utterances to the figures of one system.
 
-use crate::word_errors::{character_errors, word_errors};
+use crate::failures::{FailureKind, unintelligible};
+use crate::judgement::mean_prosody;
+use crate::word_errors::{character_errors, comparison_normalizer, word_errors};
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{Interval, JudgedUtterance, SystemEvaluation};
 use std::collections::BTreeMap;
@@ -21,6 +23,19 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
             let (edits, n) = word_errors(&u.text, heard);
             u.word_errors = Some([edits.substitutions, edits.deletions, edits.insertions]);
             u.n_words = n;
+            let edits = character_errors(&u.text, heard).0;
+            u.character_errors = Some([edits.substitutions, edits.deletions, edits.insertions]);
+            let name = |kind: FailureKind| kind.name();
+            // Nobody understands silence and noise; they have their own names.
+            let explained = [FailureKind::Silence, FailureKind::Noise].map(name);
+            if !u.failures.iter().any(|f| explained.contains(&f.as_str()))
+                && let Some(finding) = unintelligible(u)
+            {
+                if !u.failures.contains(&finding.failure) {
+                    u.failures.push(finding.failure.clone());
+                }
+                u.failure_findings.push(finding);
+            }
         }
     }
     let n = utterances.len();
@@ -42,7 +57,12 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
             })
             .collect();
         samples.sort_by(f64::total_cmp);
-        let at = |share: f64| samples[((share * samples.len() as f64) as usize).min(samples.len() - 1)];
+        // Linear between order statistics, as numpy's percentile.
+        let at = |share: f64| {
+            let place = share * (samples.len() - 1) as f64;
+            let (below, above) = (samples[place.floor() as usize], samples[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
         Interval { value: rate(&mut (0..n)), low: at(0.025), high: at(0.975) }
     });
     let chance = measured.then(|| {
@@ -78,6 +98,12 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
             None
         },
         character_error_rate: characters,
+        word_errors: measured.then(|| {
+            let all = utterances.iter().filter_map(|u| u.word_errors);
+            all.fold([0; 3], |sum, e| [sum[0] + e[0], sum[1] + e[1], sum[2] + e[2]])
+        }),
+        text_normalizer: measured.then(comparison_normalizer),
+        prosody: mean_prosody(&utterances),
         chance_word_error_rate: chance,
         exact_share: measured.then(|| utterances.iter().filter(|u| errors(u) == 0).count() as f64 / n as f64),
         mel_distance: mean(utterances.iter().filter_map(|u| u.mel_distance).collect()),
@@ -89,22 +115,10 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judgement::unmeasured;
 
     fn judged(text: &str, heard: Option<&str>) -> Judged {
-        Judged {
-            record: JudgedUtterance {
-                id: text.into(),
-                path: String::new(),
-                text: text.into(),
-                speaker: String::new(),
-                heard: heard.map(str::to_owned),
-                word_errors: None,
-                n_words: 0,
-                duration_s: 1.0,
-                failures: Vec::new(),
-                mel_distance: None,
-            },
-        }
+        Judged { record: JudgedUtterance { heard: heard.map(str::to_owned), ..unmeasured("", text, 1.0) } }
     }
 
     #[test]

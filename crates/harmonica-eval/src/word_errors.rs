@@ -1,6 +1,6 @@
 //! Word and character errors by Levenshtein alignment.
 
-use harmonica_text::normalize;
+use harmonica_text::{NORMALIZER_VERSION, normalize};
 
 /// Edits that turn a reference into a hypothesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,26 +20,50 @@ impl EditCounts {
     }
 }
 
-/// Fewest edits between two sequences; among equals the one with fewest substitutions.
+/// Fewest edits between two sequences. Among equally short alignments the one that the reference implementations (RapidFuzz,
+/// and jiwer on top of it) report: common ends are matched first; from the end on a deletion is preferred to an insertion,
+/// an insertion to a substitution.
 fn align<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> EditCounts {
-    let add = |c: EditCounts, s, d, i| EditCounts {
-        substitutions: c.substitutions + s,
-        deletions: c.deletions + d,
-        insertions: c.insertions + i,
-    };
-    let mut row: Vec<EditCounts> =
-        (0..=hypothesis.len()).map(|j| EditCounts { insertions: j, ..EditCounts::default() }).collect();
-    for r in reference {
-        let mut next = vec![add(row[0], 0, 1, 0)];
+    let prefix = reference.iter().zip(hypothesis).take_while(|(r, h)| r == h).count();
+    let (reference, hypothesis) = (&reference[prefix..], &hypothesis[prefix..]);
+    let suffix = reference.iter().rev().zip(hypothesis.iter().rev()).take_while(|(r, h)| r == h).count();
+    let (reference, hypothesis) =
+        (&reference[..reference.len() - suffix], &hypothesis[..hypothesis.len() - suffix]);
+    let width = hypothesis.len() + 1;
+    let mut cost: Vec<u32> = (0..width as u32).collect();
+    cost.reserve(reference.len() * width);
+    for (i, r) in reference.iter().enumerate() {
+        cost.push(i as u32 + 1);
         for (j, h) in hypothesis.iter().enumerate() {
-            let diagonal = if r == h { row[j] } else { add(row[j], 1, 0, 0) };
-            let options = [diagonal, add(row[j + 1], 0, 1, 0), add(next[j], 0, 0, 1)];
-            let best = options.into_iter().min_by_key(|c| (c.total(), c.substitutions));
-            next.push(best.unwrap_or(diagonal));
+            let above = i * width + j;
+            let diagonal = cost[above] + u32::from(r != h);
+            cost.push(diagonal.min(cost[above + 1] + 1).min(cost[above + width] + 1));
         }
-        row = next;
     }
-    row.last().copied().unwrap_or_default()
+    let at = |i: usize, j: usize| cost[i * width + j];
+    let mut edits = EditCounts::default();
+    let (mut i, mut j) = (reference.len(), hypothesis.len());
+    while i > 0 && j > 0 {
+        if at(i, j) == at(i - 1, j) + 1 {
+            edits.deletions += 1;
+            i -= 1;
+        } else if at(i, j - 1) + 1 == at(i - 1, j - 1) {
+            edits.insertions += 1;
+            j -= 1;
+        } else {
+            edits.substitutions += usize::from(reference[i - 1] != hypothesis[j - 1]);
+            i -= 1;
+            j -= 1;
+        }
+    }
+    edits.deletions += i;
+    edits.insertions += j;
+    edits
+}
+
+/// Name of what is done to both texts before they are compared: the normalizer, then punctuation except apostrophes is dropped.
+pub fn comparison_normalizer() -> String {
+    format!("{NORMALIZER_VERSION}, words without punctuation")
 }
 
 /// Words of a text after normalization, without punctuation.
@@ -75,9 +99,55 @@ mod tests {
     #[test]
     fn edits_are_counted_by_kind() {
         let (edits, n) = word_errors("Open the red box.", "open a box now");
-        assert_eq!((edits.substitutions, edits.deletions, edits.insertions, n), (1, 1, 1, 4));
+        assert_eq!((edits.substitutions, edits.deletions, edits.insertions, n), (3, 0, 0, 4));
+        let (edits, _) = word_errors("open the red box", "please open red ball");
+        assert_eq!((edits.substitutions, edits.deletions, edits.insertions), (1, 1, 1));
         assert_eq!(word_error_rate("two", "2"), 0.0);
         assert_eq!(word_error_rate("a b", ""), 1.0);
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        pairs: Vec<(String, String, [usize; 3], [usize; 3])>,
+        corpus_wer: f64,
+        corpus_cer: f64,
+        mean_wer: f64,
+        interval: [f64; 2],
+        n_samples: usize,
+    }
+
+    /// Made by jiwer and numpy (`tools/golden_errors.py`).
+    #[test]
+    fn edits_rates_and_interval_equal_the_reference_implementations() {
+        let golden: Golden = serde_json::from_str(include_str!("../tests/golden/errors.json")).unwrap();
+        for (reference, heard, words, characters) in &golden.pairs {
+            let counts = |e: EditCounts| [e.substitutions, e.deletions, e.insertions];
+            assert_eq!(counts(word_errors(reference, heard).0), *words, "{reference:?} | {heard:?}");
+            assert_eq!(
+                counts(character_errors(reference, heard).0),
+                *characters,
+                "{reference:?} | {heard:?}"
+            );
+        }
+        let judged = |(text, heard, ..): &(String, String, _, _)| crate::Judged {
+            record: harmonica_config_schema::record::JudgedUtterance {
+                heard: Some(heard.clone()),
+                ..crate::judgement::unmeasured("", text, 1.0)
+            },
+        };
+        let summary = crate::summarise("s", golden.pairs.iter().map(judged).collect(), golden.n_samples);
+        let rate = summary.word_error_rate.unwrap();
+        let pairs = [
+            (rate.value, golden.corpus_wer),
+            (rate.low, golden.interval[0]),
+            (rate.high, golden.interval[1]),
+            (summary.character_error_rate.unwrap(), golden.corpus_cer),
+            (summary.word_error_rate_utterance_mean.unwrap(), golden.mean_wer),
+        ];
+        assert!(pairs.iter().all(|(ours, theirs)| (ours - theirs).abs() < 1e-12), "{pairs:?}");
+        let sum = |k: usize| golden.pairs.iter().map(|p| p.2[k]).sum::<usize>();
+        assert_eq!(summary.word_errors.unwrap(), [sum(0), sum(1), sum(2)]);
+        assert_eq!(summary.text_normalizer.unwrap(), comparison_normalizer());
     }
 
     proptest! {

@@ -6,14 +6,14 @@ use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use clap::Args;
 use harmonica_audio::{Waveform, load, save};
-use harmonica_codec::MelRvq;
+use harmonica_codec::{AudioCodec, MelRvq};
 use harmonica_config_schema::record::{
     CodebookMetrics, EvaluationRecord, FORMAT_VERSION, JudgedUtterance, SystemEvaluation,
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
-    CommandTranscriber, EvalSuite, Judged, LstmEmbedder, Sentence, SpeakerEmbedder, SpectralStatistics,
-    Transcriber, check_comparable, detect_failures, summarise,
+    CommandTranscriber, EvalSuite, Judged, JudgementInput, LstmEmbedder, Sentence, SpeakerEmbedder,
+    SpectralStatistics, TokenTrack, Transcriber, check_comparable, judge_utterance, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
 use harmonica_storage::{StorageError, make_directory, publish};
@@ -174,10 +174,11 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
                 let done = meter.1;
                 meter.0.at(done);
             }
-            let Some(waveform) = waveform else { return Ok(None) };
+            let Some((waveform, codes)) = waveform else { return Ok(None) };
             let path = dir.join(format!("{}.wav", sentence.id));
             save(&path, &waveform)?;
-            let record = judge(sentence, &waveform, &path, &arguments.output, &suite, synthesizer.codec())?;
+            let record =
+                judge(sentence, &waveform, &codes, &path, &arguments.output, &suite, synthesizer.codec())?;
             Ok(Some(Judged { record }))
         };
         let judged: Vec<Option<Judged>> = suite.sentences.par_iter().map(one).collect::<Result<_, _>>()?;
@@ -239,13 +240,14 @@ fn write(record: &EvaluationRecord, dir: &Path) -> Result<(), Failure> {
     Ok(publish(&path, &json)?)
 }
 
+/// The waveform and the codes of codebook 1 that the AR model wrote for it, if it did.
 fn speak(
     system: System,
     sentence: &Sentence,
     suite: &EvalSuite,
     synthesizer: &Synthesizer,
     seed: u64,
-) -> Result<Option<Waveform>, Failure> {
+) -> Result<Option<(Waveform, Vec<i32>)>, Failure> {
     let natural = || sentence.audio.as_ref().map(|audio| load(&suite.root.join(audio))).transpose();
     let request = |kind: NarDecodeKind| {
         let mut decode: DecodeConfig = synthesizer.decode_config().clone();
@@ -254,48 +256,52 @@ fn speak(
         if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) }
     };
     Ok(match system {
-        System::Source => natural()?,
+        System::Source => natural()?.map(|waveform| (waveform, Vec::new())),
         System::Codec(n) => match natural()? {
-            Some(waveform) => Some(synthesizer.resynthesise(&waveform, n)?.0),
+            Some(waveform) => Some((synthesizer.resynthesise(&waveform, n)?.0, Vec::new())),
             None => None,
         },
         System::Refilled(kind) => match natural()? {
-            Some(waveform) => Some(synthesizer.refill(&waveform, &request(kind))?),
+            Some(waveform) => Some((synthesizer.refill(&waveform, &request(kind))?, Vec::new())),
             None => None,
         },
-        System::Generated(kind) => Some(synthesizer.speak(&request(kind))?.waveform),
+        System::Generated(kind) => {
+            let speech = synthesizer.speak(&request(kind))?;
+            Some((speech.waveform, speech.codes.into_iter().next().unwrap_or_default()))
+        }
     })
 }
 
 fn judge(
     sentence: &Sentence,
     waveform: &Waveform,
+    codes: &[i32],
     path: &Path,
     root: &Path,
     suite: &EvalSuite,
     codec: &MelRvq,
 ) -> Result<JudgedUtterance, Failure> {
-    let mel_distance = match &sentence.audio {
+    let natural = sentence.audio.as_ref().map(|audio| load(&suite.root.join(audio))).transpose()?;
+    let mel_distance = match &natural {
         None => None,
-        Some(audio) => {
-            let natural = load(&suite.root.join(audio))?;
-            let (a, b) = (codec.mel(&natural)?, codec.mel(waveform)?);
+        Some(natural) => {
+            let (a, b) = (codec.mel(natural)?, codec.mel(waveform)?);
             // Speech of another length is another timing: its frames are not comparable one by one.
             (a.n_frames().abs_diff(b.n_frames()) <= 1).then(|| a.distance(&b)).flatten()
         }
     };
-    Ok(JudgedUtterance {
-        id: sentence.id.clone(),
-        path: path.strip_prefix(root).unwrap_or(path).display().to_string(),
-        text: sentence.text.clone(),
-        speaker: sentence.speaker.clone(),
-        heard: None,
-        word_errors: None,
-        n_words: sentence.text.split_whitespace().count(),
-        duration_s: waveform.duration_s(),
-        failures: detect_failures(waveform).into_iter().map(|f| f.name().to_owned()).collect(),
-        mel_distance,
-    })
+    let spec = codec.spec();
+    let frame_s = spec.hop_samples as f64 / f64::from(spec.sample_rate_hz);
+    let record = judge_utterance(&JudgementInput {
+        id: &sentence.id,
+        path: &path.strip_prefix(root).unwrap_or(path).display().to_string(),
+        text: &sentence.text,
+        speaker: &sentence.speaker,
+        waveform,
+        natural: natural.as_ref(),
+        tokens: (!codes.is_empty()).then_some(TokenTrack { codes, frame_s }),
+    });
+    Ok(JudgedUtterance { mel_distance, ..record })
 }
 
 fn summary(systems: &[SystemEvaluation]) -> String {

@@ -1,13 +1,12 @@
-//! `judge`: failures and word errors of any system's waveforms.
+//! `judge`: failures, prosody and word errors of any system's waveforms.
 
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use harmonica_audio::load;
-use harmonica_config_schema::record::JudgedUtterance;
 use harmonica_eval::{
-    CommandTranscriber, EvalError, Judged, Recording, Transcriber, detect_failures, parse_recordings,
-    summarise,
+    CommandTranscriber, EvalError, Judged, JudgementInput, Recording, Transcriber, judge_utterance,
+    parse_recordings, summarise,
 };
 use std::path::{Path, PathBuf};
 
@@ -33,20 +32,16 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
         let wav = root.join(&audio);
         let waveform = load(&wav)?;
         wavs.push(std::path::absolute(&wav).unwrap_or(wav));
-        judged.push(Judged {
-            record: JudgedUtterance {
-                id: audio.clone(),
-                path: audio,
-                n_words: text.split_whitespace().count(),
-                text,
-                speaker: String::new(),
-                heard: None,
-                word_errors: None,
-                duration_s: waveform.duration_s(),
-                failures: detect_failures(&waveform).into_iter().map(|f| f.name().to_owned()).collect(),
-                mel_distance: None,
-            },
-        });
+        let input = JudgementInput {
+            id: &audio,
+            path: &audio,
+            text: &text,
+            speaker: "",
+            waveform: &waveform,
+            natural: None,
+            tokens: None,
+        };
+        judged.push(Judged { record: judge_utterance(&input) });
     }
     if !arguments.recognizer.is_empty() {
         let heard = CommandTranscriber::new(&arguments.recognizer).transcribe(&wavs)?;
