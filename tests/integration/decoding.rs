@@ -50,7 +50,7 @@ fn text(seed: u64) -> Vec<i32> {
 #[test]
 fn loops_are_left_or_cut_and_bounds_hold() {
     let model = looping_model();
-    let n = std::env::var("HARMONICA_N_DECODES").map_or(60, |n| n.parse().unwrap());
+    let n = std::env::var("HARMONICA_N_DECODES").map_or(500, |n| n.parse().unwrap());
     let mut figures = Vec::new();
     for (name, loop_retries) in [("loops without the guard", 0), ("loops with the guard", 3)] {
         let config = ArDecodeConfig { loop_retries, min_frames_per_char: 1e6, ..ArDecodeConfig::default() };

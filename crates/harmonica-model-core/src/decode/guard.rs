@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Longest pattern that is looked for, in frames.
 const MAX_PERIOD: usize = 24;
 
+/// An utterance has so many times the draws that one place has. Draws repeat exactly, so that two places that lead back to each
+/// other would otherwise never end.
+const RETRIES_AN_UTTERANCE: usize = 4;
+
 /// A loop that was found, taken back and drawn again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +74,8 @@ impl<'a> LoopGuard<'a> {
         };
         // One pattern is speech; what repeats it goes.
         let kept = begin + period;
-        if self.attempt >= self.config.loop_retries {
+        let is_spent = self.events.len() >= RETRIES_AN_UTTERANCE * self.config.loop_retries;
+        if is_spent || self.attempt >= self.config.loop_retries {
             return Advice::Cut(kept);
         }
         self.attempt += 1;
@@ -88,6 +93,25 @@ impl<'a> LoopGuard<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_that_lead_back_to_each_other_end() {
+        let config = ArDecodeConfig::default();
+        let mut guard = LoopGuard::new(&config);
+        let mut n_looks = 0;
+        // Between any two loops there is a place that is behind: the attempts at one place never run out.
+        loop {
+            n_looks += 1;
+            assert!(n_looks < 100);
+            guard.until = 0;
+            match guard.look(&[7; 12]) {
+                Advice::Rewind(kept) => assert_eq!(kept, 1),
+                Advice::Cut(kept) => break assert_eq!(kept, 1),
+                Advice::Write => panic!("a loop was not seen"),
+            }
+        }
+        assert_eq!(n_looks, RETRIES_AN_UTTERANCE * config.loop_retries + 1);
+    }
 
     #[test]
     fn loops_of_every_length_are_found_where_they_begin() {
