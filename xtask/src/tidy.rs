@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 700;
 
 /// Every crate, and the crates of this workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("config-schema", &[]),
     ("storage", &[]),
+    ("console", &[]),
     ("audio", &["storage", "config-schema"]),
     ("text", &["config-schema"]),
     ("runtime", &["config-schema"]),
@@ -20,11 +21,12 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("research", &["model-core", "config-schema"]),
     ("training", &["model-core", "data", "storage", "config-schema"]),
     ("inference", &["model-core", "codec", "runtime", "eval", "audio", "text", "storage", "config-schema"]),
-    ("cli", &["inference", "runtime", "audio", "storage", "config-schema"]),
+    ("cli", &["console", "inference", "runtime", "audio", "storage", "config-schema"]),
     (
         "lab",
         &[
             "config-schema",
+            "console",
             "storage",
             "audio",
             "text",

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{note, print};
 use crate::synthesize::{SynthesizeArguments, read_text, say};
 use harmonica_inference::{DecodeConfig, InferenceError, ReplayManifest, SynthesisRequest, Synthesizer};
-use harmonica_storage::{collect_scratch, make_directory};
+use harmonica_storage::{collect_scratch, is_plain_name, make_directory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,11 +150,11 @@ fn no_line(error: &serde_json::Error) -> Failure {
 
 /// Whether an id is a file name that stays in its directory.
 fn plain(id: &str) -> Result<(), Failure> {
-    let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if id.is_empty() || id.starts_with('.') || !id.chars().all(safe) {
-        return Err(Failure::error(format!("the id {id:?} is no plain file name")));
+    if is_plain_name(id) {
+        Ok(())
+    } else {
+        Err(Failure::error(format!("the id {id:?} is no plain file name")))
     }
-    Ok(())
 }
 
 /// How far a batch is.

@@ -1,8 +1,8 @@
 //! A command that did not succeed: its message, its exit code, and what programs get to know of it.
 
+use harmonica_console::with_causes;
 use harmonica_inference::InferenceError;
 use serde_json::{Map, Value};
-use std::error::Error;
 
 /// A command that did not succeed.
 #[derive(Debug)]
@@ -33,15 +33,6 @@ impl Failure {
 
 impl From<InferenceError> for Failure {
     fn from(error: InferenceError) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let words = inner.to_string();
-            if !message.contains(&words) {
-                message.push_str(&format!(" ({words})"));
-            }
-            cause = inner.source();
-        }
-        Self { code: if error.is_refusal() { 1 } else { 2 }, ..Self::error(message) }
+        Self { code: if error.is_refusal() { 1 } else { 2 }, ..Self::error(with_causes(&error)) }
     }
 }

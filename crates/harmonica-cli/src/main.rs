@@ -10,9 +10,10 @@ mod inspect;
 mod output;
 mod replay;
 mod synthesize;
-mod usage;
 
 use clap::{Parser, Subcommand};
+use failure::Failure;
+use harmonica_console::Mistake;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -37,9 +38,10 @@ enum Command {
 
 fn main() -> ExitCode {
     harmonica_runtime::tune_allocator();
-    let arguments: Arguments = match usage::parse() {
+    let arguments: Arguments = match harmonica_console::parse() {
         Ok(arguments) => arguments,
-        Err(code) => return code,
+        Err(Mistake::Answered) => return ExitCode::SUCCESS,
+        Err(Mistake::Wrong { message, json }) => return tell_programs(&Failure::error(message), json),
     };
     harmonica_runtime::init_telemetry("info");
     let result = match &arguments.command {
@@ -50,11 +52,27 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if arguments.json {
-                output::print(true, &failure.to_json(), "");
-            }
             output::note(&format!("error: {}", failure.message));
-            ExitCode::from(failure.code)
+            tell_programs(&failure, arguments.json)
         }
+    }
+}
+
+/// The object that programs get of a failure, and its exit code.
+fn tell_programs(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        output::print(true, &failure.to_json(), "");
+    }
+    ExitCode::from(failure.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_explains_itself() {
+        assert_eq!(harmonica_console::help_faults(&Arguments::command()), Vec::<String>::new());
     }
 }

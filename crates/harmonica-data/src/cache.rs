@@ -2,11 +2,10 @@
 //!
 //! Invariant: what opens is whole, of the settings asked for, and in range.
 
-use crate::manifest::is_inside;
 use crate::{CacheFingerprint, DataError, Split};
 use harmonica_codec::CodecTokens;
 use harmonica_config_schema::{CodecSpec, Fingerprint};
-use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, require_space};
+use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, require_space, stays_inside};
 use harmonica_text::Vocab;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -231,7 +230,7 @@ impl TokenCache {
                 && u.speaker < self.speakers.len()
                 && !u.text_ids.is_empty()
                 && u.text_ids.iter().all(|id| *id != Vocab::PAD && *id < self.vocab.len())
-                && is_inside(&u.audio);
+                && stays_inside(&u.audio);
             if !fits {
                 return Err(format!("utterance `{}` points outside of its tables", u.id));
             }

@@ -4,9 +4,10 @@
 
 use crate::DataError;
 use harmonica_config_schema::{CorpusLayout, Fingerprint};
+use harmonica_storage::{is_plain_name, stays_inside};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Which part of an experiment may see an utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -214,18 +215,12 @@ fn json_row(line: &str) -> Result<Utterance, String> {
     })
 }
 
-/// Whether a relative path names something in its directory.
-pub(crate) fn is_inside(path: &Path) -> bool {
-    path.file_name().is_some() && path.components().all(|c| matches!(c, Component::Normal(_)))
-}
-
 fn checked(row: Utterance) -> Result<Utterance, String> {
-    let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if row.id.is_empty() || row.id.len() > 200 || !row.id.chars().all(safe) || row.id.starts_with('.') {
+    if !is_plain_name(&row.id) {
         let shown: String = row.id.chars().take(40).collect();
         return Err(format!("the id {shown:?} is not a plain name of letters, digits, `-`, `_`, `.`"));
     }
-    if !is_inside(&row.audio) {
+    if !stays_inside(&row.audio) {
         return Err(format!("the audio path `{}` leaves the corpus directory", row.audio.display()));
     }
     Ok(row)

@@ -7,7 +7,7 @@
 use crate::manifest::{Rows, ljspeech_line, ljspeech_row};
 use crate::{DataError, Utterance};
 use harmonica_audio::{Waveform, load, save};
-use harmonica_storage::{collect_scratch, make_directory, replace};
+use harmonica_storage::{collect_scratch, is_plain_name, make_directory, replace};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -45,8 +45,7 @@ fn packed_row(line: &str) -> Result<PackedUtterance, String> {
         return Err("expected id, split, speaker, stream, start_sample, n_samples, text".into());
     };
     let number = |value: &str| value.parse::<usize>().map_err(|_| "an offset is not a number".to_owned());
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if stream.is_empty() || stream.starts_with('.') || !stream.chars().all(plain) {
+    if !is_plain_name(stream) {
         return Err(format!("the stream {stream:?} is not a plain file name"));
     }
     let (first_sample, n_samples) = (number(first_sample)?, number(n_samples)?);

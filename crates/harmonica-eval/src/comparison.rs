@@ -204,32 +204,11 @@ fn config(c: &RunComparison) -> String {
 mod tests {
     use super::*;
     use harmonica_config_schema::Fingerprint;
-    use harmonica_config_schema::record::{
-        CodebookPair, FORMAT_VERSION, RunState, TrainMetrics, ValidationPair,
-    };
+    use harmonica_config_schema::record::{CodebookPair, FORMAT_VERSION, TrainMetrics, ValidationPair};
 
     fn summary(path: &str) -> RunSummary {
-        RunSummary {
-            path: path.into(),
-            model: "ar".into(),
-            name: "test".into(),
-            n_parameters: 1,
-            updates: 4,
-            max_updates: None,
-            state: RunState::Interrupted,
-            last: None,
-            best: None,
-            verdict: None,
-            config: Fingerprint::of_bytes(b"config"),
-            cache: Fingerprint::of_bytes(path.as_bytes()),
-            codec: None,
-            program: "test".into(),
-            device: "cpu".into(),
-            n_sittings: None,
-            updates_per_s: None,
-            when: None,
-            problems: Vec::new(),
-        }
+        let fingerprint = |text: &str| Fingerprint::of_bytes(text.as_bytes());
+        RunSummary::unread(path.into(), "ar".into(), fingerprint("config"), fingerprint(path))
     }
 
     fn input() -> ComparisonInput {

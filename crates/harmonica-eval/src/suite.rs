@@ -2,6 +2,7 @@
 
 use crate::EvalError;
 use harmonica_config_schema::Fingerprint;
+use harmonica_storage::is_plain_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,8 +84,7 @@ impl EvalSuite {
             .map(|(i, line)| {
                 let refuse = |reason: String| EvalError::Suite { path: path.to_owned(), line: i + 1, reason };
                 let row: Sentence = serde_json::from_str(line).map_err(|e| refuse(e.to_string()))?;
-                let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-                if row.id.is_empty() || row.id.starts_with('.') || !row.id.chars().all(safe) {
+                if !is_plain_name(&row.id) {
                     return Err(refuse(format!("the id {:?} is no plain file name", row.id)));
                 }
                 if !seen.insert(row.id.clone()) {

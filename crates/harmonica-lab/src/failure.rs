@@ -2,6 +2,7 @@
 
 use harmonica_codec::CodecError;
 use harmonica_config_schema::{ConfigError, Problem};
+use harmonica_console::with_causes;
 use harmonica_data::DataError;
 use harmonica_eval::EvalError;
 use harmonica_inference::InferenceError;
@@ -30,16 +31,7 @@ impl Failure {
     }
 
     fn from_error(error: &dyn Error, refused: bool) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let words = inner.to_string();
-            if !message.contains(&words) {
-                message.push_str(&format!(" ({words})"));
-            }
-            cause = inner.source();
-        }
-        Self { code: if refused { 1 } else { 2 }, ..Self::error(message) }
+        Self { code: if refused { 1 } else { 2 }, ..Self::error(with_causes(error)) }
     }
 }
 

@@ -11,9 +11,9 @@ mod observers;
 mod output;
 mod setup;
 mod table;
-mod usage;
 
 use clap::{Parser, Subcommand};
+use harmonica_console::Mistake;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -69,9 +69,14 @@ enum Command {
 
 fn main() -> ExitCode {
     harmonica_runtime::tune_allocator();
-    let arguments: Arguments = match usage::parse() {
+    let arguments: Arguments = match harmonica_console::parse() {
         Ok(arguments) => arguments,
-        Err(code) => return code,
+        Err(Mistake::Answered) => return ExitCode::SUCCESS,
+        Err(Mistake::Wrong { message, json }) => {
+            let failure = failure::Failure::error(message);
+            output::Output { json }.tell_programs(&failure);
+            return ExitCode::from(failure.code);
+        }
     };
     harmonica_runtime::init_telemetry("info");
     let out = output::Output { json: arguments.json };
@@ -94,5 +99,16 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => out.fail(&failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_explains_itself() {
+        assert_eq!(harmonica_console::help_faults(&Arguments::command()), Vec::<String>::new());
     }
 }

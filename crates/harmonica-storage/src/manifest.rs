@@ -3,12 +3,13 @@
 //! In: a directory; out: the state of each of its files. Invariant: a byte that changed in any listed file or in
 //! the manifest itself is found and named, because the manifest has one spelling and carries a hash of its own content.
 
+use crate::names::stays_inside;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read};
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// Name of the manifest of a sealed directory.
 pub const MANIFEST: &str = "manifest.json";
@@ -186,7 +187,7 @@ impl Manifest {
         if manifest.to_bytes().ok().as_ref() != Some(&bytes) {
             return Err(unreadable("it is not spelled as it was written".into()));
         }
-        if let Some(name) = manifest.files.keys().find(|name| !stays_inside(name)) {
+        if let Some(name) = manifest.files.keys().find(|name| !stays_inside(Path::new(name))) {
             return Err(unreadable(format!("`{name}` is no name of a file in this directory")));
         }
         Ok(manifest)
@@ -212,11 +213,6 @@ impl Manifest {
         checks.extend(unlisted.map(|file| check(file, FileState::Unlisted)));
         checks
     }
-}
-
-/// Whether a name has only plain parts, so that it cannot lead out of its directory.
-fn stays_inside(name: &str) -> bool {
-    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]

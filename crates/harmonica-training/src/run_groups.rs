@@ -38,30 +38,13 @@ pub fn best_of(runs: &[RunSummary]) -> Vec<RunGroup> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harmonica_config_schema::record::RunState;
 
     fn run(path: &str, model: &str, cache: &str, best: Option<f64>) -> RunSummary {
         let fingerprint = |text: &str| Fingerprint::of_bytes(text.as_bytes());
         RunSummary {
-            path: path.into(),
-            model: model.into(),
-            name: "test".into(),
-            n_parameters: 1,
-            updates: 9,
-            max_updates: Some(9),
-            state: RunState::Finished,
-            last: None,
             best: best.map(|cross_entropy| BestValidation { update: 9, cross_entropy, checkpoint: None }),
-            verdict: None,
-            config: fingerprint(path),
-            cache: fingerprint(cache),
             codec: Some(fingerprint("codec")),
-            program: "test".into(),
-            device: "cpu".into(),
-            n_sittings: None,
-            updates_per_s: None,
-            when: None,
-            problems: Vec::new(),
+            ..RunSummary::unread(path.into(), model.into(), fingerprint(path), fingerprint(cache))
         }
     }
 

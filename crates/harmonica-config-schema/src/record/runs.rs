@@ -96,6 +96,33 @@ pub struct RunSummary {
     pub problems: Vec<String>,
 }
 
+impl RunSummary {
+    /// A run of which nothing is known but where it is, what it trains, and from what.
+    pub fn unread(path: PathBuf, model: String, config: Fingerprint, cache: Fingerprint) -> Self {
+        Self {
+            path,
+            model,
+            name: String::new(),
+            n_parameters: 0,
+            updates: 0,
+            max_updates: None,
+            state: RunState::Interrupted,
+            last: None,
+            best: None,
+            verdict: None,
+            config,
+            cache,
+            codec: None,
+            program: String::new(),
+            device: String::new(),
+            n_sittings: None,
+            updates_per_s: None,
+            when: None,
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// A directory that cannot be read, or a run without a readable `run.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadableRun {

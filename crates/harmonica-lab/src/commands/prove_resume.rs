@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::setup::ConfigArguments;
 use clap::Args;
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::MetricsLine;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Files that tell of the sitting, not of the run.
-const OF_THE_SITTING: [&str; 4] = ["environment.json", "owner.json", ".lock", "run.log"];
+const OF_THE_SITTING: [&str; 3] = ["environment.json", "owner.json", ".lock"];
 
 /// Arguments of `prove-resume`.
 #[derive(Debug, Args)]
@@ -28,21 +29,14 @@ pub(crate) struct ProveResumeArguments {
     /// Which model
     #[arg(long, value_parser = ["ar", "nar"])]
     model: String,
-    /// TOML file; may be repeated, later files win
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// Override one key with a TOML value; wins over files
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArguments,
     /// Length of the run
     #[arg(long, value_name = "N")]
     max_updates: Option<u64>,
     /// How many processes to kill
     #[arg(long, value_name = "N", default_value_t = 10)]
     kills: usize,
-    /// Seed of the moments
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Where the runs go; it must be new
     #[arg(long, value_name = "DIR")]
     work_dir: PathBuf,
@@ -87,11 +81,14 @@ impl ProveResumeArguments {
             .map_err(|e| Failure::error(format!("cannot write `{}`: {e}", self.work_dir.display())))?;
         let mut command = Command::new(lab);
         command.args(["train", "--resume", "--device", "cpu", "--model", &self.model, "--run-dir"]).arg(run);
-        for config in &self.config {
+        for config in &self.config.config {
             command.arg("--config").arg(config);
         }
-        for key in &self.overrides {
+        for key in &self.config.overrides {
             command.args(["--set", key]);
+        }
+        if let Some(seed) = self.config.seed {
+            command.args(["--seed", &seed.to_string()]);
         }
         if let Some(n) = self.max_updates {
             command.args(["--max-updates", &n.to_string()]);
@@ -112,6 +109,7 @@ impl ProveResumeArguments {
 }
 
 pub(crate) fn run(arguments: &ProveResumeArguments, out: Output) -> Result<(), Failure> {
+    let config = arguments.config.load()?;
     let work = &arguments.work_dir;
     if work.exists() {
         let message = format!("`{}` exists already; name a new --work-dir", work.display());
@@ -131,7 +129,7 @@ pub(crate) fn run(arguments: &ProveResumeArguments, out: Output) -> Result<(), F
         kills_inside_a_write: 0,
         runs: 0,
         most_updates_repeated: 0,
-        checkpoint_every_updates: interval(&whole),
+        checkpoint_every_updates: config.training.checkpoint_every_updates,
         most_scratch_bytes: 0,
         checkpoint_bytes: newest.map_or(0, |dir| bytes_below(&dir)),
         threads: [vec![1], vec![2, 1]],
@@ -143,7 +141,7 @@ pub(crate) fn run(arguments: &ProveResumeArguments, out: Output) -> Result<(), F
     };
     while proof.kills < arguments.kills {
         let run = work.join(format!("killed-{}", proof.runs));
-        killed_run(arguments, &run, duration, &mut proof, out)?;
+        killed_run(arguments, &run, (duration, config.seed), &mut proof, out)?;
         compare(&content(&run)?, &reference, &mut proof);
         proof.runs += 1;
         std::fs::remove_dir_all(&run)
@@ -156,7 +154,7 @@ pub(crate) fn run(arguments: &ProveResumeArguments, out: Output) -> Result<(), F
 fn killed_run(
     arguments: &ProveResumeArguments,
     run: &Path,
-    duration: Duration,
+    (duration, seed): (Duration, u64),
     proof: &mut Proof,
     out: Output,
 ) -> Result<(), Failure> {
@@ -166,8 +164,7 @@ fn killed_run(
         if proof.kills >= arguments.kills {
             return arguments.finish(child);
         }
-        let mut stream =
-            RandomStream::new(arguments.seed, "prove-resume", &[proof.runs as u64, proof.kills as u64]);
+        let mut stream = RandomStream::new(seed, "prove-resume", &[proof.runs as u64, proof.kills as u64]);
         // Every other kill waits for a checkpoint that is being written.
         let wants_write = proof.kills % 2 == 1;
         let moment = duration.mul_f64(0.6 * stream.uniform());
@@ -207,19 +204,8 @@ fn killed_run(
 /// The last update that the metrics tell of, and that of the newest checkpoint.
 fn progress(run: &Path) -> (u64, u64) {
     let Some(run) = RunDir::existing(run) else { return (0, 0) };
-    let at = |line: &MetricsLine| match line {
-        MetricsLine::Train(m) => m.update,
-        MetricsLine::Validation(m) => m.update,
-        MetricsLine::Event(e) => e.update,
-    };
-    let done = run.metrics().iter().map(at).max().unwrap_or(0);
+    let done = run.metrics().iter().map(MetricsLine::update).max().unwrap_or(0);
     (done, run.checkpoints().last().copied().unwrap_or(0))
-}
-
-/// `training.checkpoint_every_updates` of a run.
-fn interval(run: &Path) -> u64 {
-    let config = harmonica_config_schema::ConfigLoader::new().file(run.join("config.toml")).load();
-    config.map_or(0, |config| config.training.checkpoint_every_updates)
 }
 
 fn bytes_below(path: &Path) -> u64 {

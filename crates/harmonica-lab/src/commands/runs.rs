@@ -76,26 +76,12 @@ mod tests {
 
     /// A finished run of which little was recorded.
     pub(super) fn summary(path: &str) -> RunSummary {
+        let fingerprint = |text: &str| Fingerprint::of_bytes(text.as_bytes());
         RunSummary {
-            path: path.into(),
-            model: "ar".into(),
-            name: "test".into(),
-            n_parameters: 1,
             updates: 9,
             max_updates: Some(9),
             state: RunState::Finished,
-            last: None,
-            best: None,
-            verdict: None,
-            config: Fingerprint::of_bytes(path.as_bytes()),
-            cache: Fingerprint::of_bytes(b"cache"),
-            codec: None,
-            program: "test".into(),
-            device: "cpu".into(),
-            n_sittings: None,
-            updates_per_s: None,
-            when: None,
-            problems: Vec::new(),
+            ..RunSummary::unread(path.into(), "ar".into(), fingerprint(path), fingerprint("cache"))
         }
     }
 }
