@@ -58,7 +58,7 @@ fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
     let done = preprocess(&corpus, &f.config, f.codec.as_ref(), &tokenizer, |_| ())?;
-    done.cache.write(&work.join("cache"))?;
+    done.cache.write(&work.join("cache"), &[])?;
     done.report.write(&work.join("quality"))?;
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;

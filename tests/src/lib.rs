@@ -120,7 +120,7 @@ impl Fixture {
         harmonica_codec::save(&codec, &dir.join("codec")).expect("a temporary directory is writable");
         let tokenizer = TextTokenizer::new(Vocab::english());
         let done = preprocess(&manifest, &config, &codec, &tokenizer, |_| ()).expect("the fixture's cache");
-        done.cache.write(&dir.join("cache")).expect("a temporary directory is writable");
+        done.cache.write(&dir.join("cache"), &[]).expect("a temporary directory is writable");
         Self { config, codec: Arc::new(codec), cache: Arc::new(done.cache) }
     }
 

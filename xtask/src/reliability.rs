@@ -369,13 +369,14 @@ fn signals(bench: &Bench) -> Result<Map<String, Value>> {
 fn side_by_side(bench: &Bench) -> Result<Map<String, Value>> {
     let wanted = std::fs::read(bench.at("cache/manifest.json")).map_err(|e| e.to_string())?;
     std::fs::remove_dir_all(bench.at("cache")).map_err(|e| e.to_string())?;
-    let spawn = || bench.command(&["preprocess"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let spawn = || bench.command(&["preprocess"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let children: Vec<Child> =
         (0..8).map(|_| spawn()).collect::<std::io::Result<_>>().map_err(|e| e.to_string())?;
-    for mut child in children {
-        let status = child.wait().map_err(|e| e.to_string())?;
-        if !status.success() {
-            return Err(format!("one of eight processes on one cache ended with {status}"));
+    for child in children {
+        let ended = child.wait_with_output().map_err(|e| e.to_string())?;
+        if !ended.status.success() {
+            let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+            return Err(format!("one of eight processes on one cache ended with {}: {words}", ended.status));
         }
     }
     let found = std::fs::read(bench.at("cache/manifest.json")).map_err(|e| e.to_string())?;

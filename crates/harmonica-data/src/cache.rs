@@ -130,11 +130,12 @@ impl TokenCache {
         &self.codes[u.first_code..u.first_code + u.n_frames * self.spec.n_codebooks]
     }
 
-    /// Writes the cache, in the place of a cache that stood there.
+    /// Writes the cache, in the place of a cache that stood there, with `companions` sealed into the same directory: names
+    /// and contents of what was learned on the way. One step, so that several processes on one directory leave one of them.
     ///
     /// # Errors
     /// A directory that cannot be written to or that holds something else.
-    pub fn write(&self, dir: &Path) -> Result<(), DataError> {
+    pub fn write(&self, dir: &Path, companions: &[(&str, Vec<u8>)]) -> Result<(), DataError> {
         let bytes: Vec<u8> = self.codes.iter().flat_map(|c| c.to_le_bytes()).collect();
         let index = Index {
             format_version: FORMAT_VERSION,
@@ -146,11 +147,15 @@ impl TokenCache {
         let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
         let index = serde_json::to_vec(&index).map_err(unspelled)?;
         let fingerprint = serde_json::to_vec_pretty(&self.fingerprint).map_err(unspelled)?;
-        require_space(dir, (bytes.len() + index.len() + fingerprint.len()) as u64)?;
+        let beside: usize = companions.iter().map(|(_, content)| content.len()).sum();
+        require_space(dir, (bytes.len() + index.len() + fingerprint.len() + beside) as u64)?;
         let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
         staged.file(CODES, &bytes)?;
         staged.file(INDEX, &index)?;
         staged.file(FINGERPRINT, &fingerprint)?;
+        for (name, content) in companions {
+            staged.file(name, content)?;
+        }
         Ok(staged.commit()?)
     }
 

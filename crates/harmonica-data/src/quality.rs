@@ -109,16 +109,25 @@ impl QualityReport {
         }
     }
 
-    /// Writes `quality.json`, `quality.csv` and `blacklist.txt`.
+    /// Writes [`Self::files`] into a directory.
     ///
     /// # Errors
     /// A directory that cannot be written to.
     pub fn write(&self, dir: &Path) -> Result<(), DataError> {
         make_directory(dir)?;
-        let write = |name: &str, content: String| publish(&dir.join(name), content.as_bytes());
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|e| StorageError::encode(&dir.join("quality.json"), e))?;
-        write("quality.json", json)?;
+        for (name, content) in self.files()? {
+            publish(&dir.join(name), &content)?;
+        }
+        Ok(())
+    }
+
+    /// Names and contents of `quality.json`, `quality.csv` and `blacklist.txt`.
+    ///
+    /// # Errors
+    /// A figure that cannot be written down.
+    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 3], DataError> {
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
         let mut csv =
             "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n"
                 .to_owned();
@@ -140,10 +149,13 @@ impl QualityReport {
                 row.reasons.join(" ")
             ));
         }
-        write("quality.csv", csv)?;
-        let blacklist =
-            self.utterances.iter().filter(|r| !r.reasons.is_empty()).map(|r| format!("{}\n", r.id)).collect();
-        Ok(write("blacklist.txt", blacklist)?)
+        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
+        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
+        Ok([
+            ("quality.json", json),
+            ("quality.csv", csv.into_bytes()),
+            ("blacklist.txt", blacklist.into_bytes()),
+        ])
     }
 }
 

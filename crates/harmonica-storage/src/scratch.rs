@@ -61,12 +61,14 @@ fn collect_if(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> std::io::Result<u
         if !is_wanted(purpose) || (owner != std::process::id() && is_alive(owner)) {
             continue;
         }
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = entry.path();
+        match if is_dir { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) } {
+            Ok(()) => n_removed += 1,
+            // Its owner ended in order just now, or another process collects at the same moment.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
-        n_removed += 1;
     }
     Ok(n_removed)
 }
@@ -90,6 +92,23 @@ pub fn is_alive(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collectors_of_one_directory_do_not_stumble_over_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..300 {
+            let dead = dir.path().join(format!("{PREFIX}{}-step-{i}", u32::MAX - 1));
+            std::fs::create_dir(&dead).unwrap();
+            std::fs::write(dead.join("model.safetensors"), "half").unwrap();
+        }
+        std::thread::scope(|scope| {
+            let collectors: Vec<_> = (0..4).map(|_| scope.spawn(|| collect(dir.path()))).collect();
+            for collector in collectors {
+                collector.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn only_the_scratch_of_the_dead_is_collected() {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct PreprocessArguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Where quality.json, quality.csv and blacklist.txt go; the cache directory if left out
+    /// Where quality.json, quality.csv and blacklist.txt go beside the copy in the cache
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
     /// Keep a cache that was made from something else
@@ -46,8 +46,11 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
     let tokenizer = TextTokenizer::new(Vocab::english());
     let mut meter = Meter::new(manifest.utterances.len(), "preprocess");
     let done = preprocess(&manifest, &config, codec.as_ref(), &tokenizer, |n| meter.at(n))?;
-    done.cache.write(cache_dir)?;
-    done.report.write(arguments.report_dir.as_deref().unwrap_or(cache_dir))?;
+    // Sealed with the cache: other processes may put theirs in its place at any moment.
+    done.cache.write(cache_dir, &done.report.files()?)?;
+    if let Some(dir) = &arguments.report_dir {
+        done.report.write(dir)?;
+    }
     let words = format!(
         "{} utterances kept, {} dropped; cache at {}",
         done.report.kept,
