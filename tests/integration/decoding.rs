@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use harmonica_config_schema::{
-    ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, RandomStream,
+    ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, PerCodebook, RandomStream,
 };
 use harmonica_inference::{Bundle, DecodeConfig, SynthesisRequest, SynthesizerBuilder};
 use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder, trailing_loop};
@@ -114,7 +114,8 @@ fn a_setting_of_one_codebook_leaves_the_codes_before_it_alone() {
     let codebooks = [&vectors[..]; 3];
     let first: Vec<i32> = (0..20).map(|i| i * 5 % CODEBOOK_SIZE as i32).collect();
     let fill = |kind, temperature: &str, seed| {
-        let config = NarDecodeConfig { kind, temperature: temperature.into(), ..NarDecodeConfig::default() };
+        let temperature = PerCodebook::parse(temperature).unwrap();
+        let config = NarDecodeConfig { kind, temperature, ..NarDecodeConfig::default() };
         let centroids = Centroids { codebooks: &codebooks, width: 4 };
         NarDecoder::new(config, seed).decode(&model, &text(1), 0, None, &first, centroids).unwrap().codes
     };
@@ -137,7 +138,8 @@ fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
     Bundle::write(&crate::bundle::parts(&f, dir.path()), &bundle).unwrap();
     let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
     let mut decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
-    assert!(decode.problems()[0].message().contains("temperature"));
+    let refused = synthesizer.speak(&SynthesisRequest::new("abc").decode(decode.clone())).unwrap_err();
+    assert!(refused.to_string().contains("decode.best_of: 5 does not fit"), "{refused}");
     decode.ar.temperature = 1.0;
     assert!(decode.problems().is_empty());
     let request = SynthesisRequest::new("abc def").seed(3).decode(decode.clone());

@@ -103,6 +103,7 @@ fn samples() -> Vec<Sample> {
         ModelError::NotTrainedToRefine { steps: 4_usize } => ["4"],
         ModelError::TooLong { what: "the text", found: 300_usize, limit: 256_usize } => ["the text", "300", "256"],
         InferenceError::Bundle { path: "a/bundle", reason: "no ar.safetensors" } => ["a/bundle", "no ar.safetensors"],
+        InferenceError::DecodeSettings { problems: "decode.best_of: 0 is not allowed; write 1" } => ["decode.best_of", "0", "write 1"],
         InferenceError::Foreign { path: "a.json", reason: "no seal" } => ["a.json", "no seal"],
         InferenceError::Unrecorded { wav: "a.wav", path: "a.json", source: StorageError::Foreign { path: "b".into(), kind: "x" } } => ["a.wav", "a.json", "no x"],
         InferenceError::Replay { path: "a.json", reason: "no seal; speak again" } => ["a.json", "no seal"],

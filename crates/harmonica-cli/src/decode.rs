@@ -52,14 +52,14 @@ impl DecodeArguments {
     pub(crate) fn over(&self, base: &DecodeConfig) -> Result<DecodeConfig, Failure> {
         let mut decode = base.clone();
         let mut problems = Vec::new();
-        let mut by_codebook = |flag: &str, text: &Option<String>, first: &mut f64, rest: &mut String| {
+        let mut by_codebook = |flag: &str, text: &Option<String>, first: &mut f64, rest: &mut PerCodebook| {
             let Some(text) = text else { return };
             match PerCodebook::parse(text) {
                 Err(reason) => problems.push(format!("--{flag}: {reason}")),
                 Ok(values) => {
                     *first = values.at(CodebookIndex::FIRST).unwrap_or(*first);
                     if values.reaches(CodebookIndex::from_zero_based(1)) {
-                        rest.clone_from(text);
+                        *rest = values;
                     }
                 }
             }

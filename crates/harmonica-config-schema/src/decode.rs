@@ -4,6 +4,7 @@ use crate::PerCodebook;
 use crate::relations::{Checked, Relations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// How codebook 1 is drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,11 +83,14 @@ pub struct NarDecodeConfig {
     /// What the codec gets to hear. Default `expected`.
     pub kind: NarDecodeKind,
     /// Softmax temperature by codebook, such as `2=0.8,3..=0.5`; 0 is the likeliest code, exactly. Default `1`.
-    pub temperature: String,
+    #[schemars(with = "String", extend("x-per-codebook" = json!({ "minimum": 0.0, "maximum": 5.0 })))]
+    pub temperature: PerCodebook,
     /// Keep this many likeliest codes, by codebook; 0 keeps all. Default `0`.
-    pub top_k: String,
+    #[schemars(with = "String", extend("x-per-codebook" = json!({ "type": "integer", "minimum": 0, "x-unit": "codes" })))]
+    pub top_k: PerCodebook,
     /// Keep the smallest set of codes with this total probability, by codebook. Default `1`.
-    pub top_p: String,
+    #[schemars(with = "String", extend("x-per-codebook" = json!({ "exclusiveMinimum": 0.0, "maximum": 1.0 })))]
+    pub top_p: PerCodebook,
     /// Passes over the codebooks; more than one needs a model that was trained to refine. Default 1.
     #[schemars(range(min = 1, max = 64), extend("x-unit" = "passes"))]
     pub refine_steps: usize,
@@ -96,9 +100,9 @@ impl Default for NarDecodeConfig {
     fn default() -> Self {
         Self {
             kind: NarDecodeKind::default(),
-            temperature: "1".into(),
-            top_k: "0".into(),
-            top_p: "1".into(),
+            temperature: PerCodebook::uniform(1.0),
+            top_k: PerCodebook::uniform(0.0),
+            top_p: PerCodebook::uniform(1.0),
             refine_steps: 1,
         }
     }
@@ -148,26 +152,5 @@ impl Checked for DecodeConfig {
             "1, or set ar.temperature above 0: greedy utterances are all the same".into(),
             &["ar.temperature"],
         );
-        for (name, text, low, high) in [
-            ("temperature", &self.nar.temperature, 0.0, 5.0),
-            ("top_k", &self.nar.top_k, 0.0, f64::INFINITY),
-            ("top_p", &self.nar.top_p, f64::MIN_POSITIVE, 1.0),
-        ] {
-            let wrong = match PerCodebook::parse(text) {
-                Err(reason) => Some(reason),
-                Ok(values) => values
-                    .values()
-                    .find(|value| !(low..=high).contains(value))
-                    .map(|value| format!("{value} is not allowed; write values from {low:.0} to {high}")),
-            };
-            relations.require(
-                wrong.is_none(),
-                &format!("{at}.nar"),
-                name,
-                format!("{text:?}"),
-                format!("another value: {}", wrong.unwrap_or_default()),
-                &[],
-            );
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! that hold only what is right, so that the rest can still be merged and checked.
 //! Invariant: a layer that switches the kind of a table starts that table anew; keys of the old kind do not survive below it.
 
+use crate::PerCodebook;
 use crate::error::{Place, Problem, ProblemKind};
 use crate::layer::{Content, Entries, Layer, Node, Position, Source};
 use crate::schema::{Bounds, Field, Fields, Shape};
@@ -157,6 +158,13 @@ impl Inspector<'_> {
                 let value = shorten(&format!("{word:?}"));
                 self.wrong(at, ProblemKind::OutOfRange { value, allowed: field.shape.words(), similar })
             }
+            (Shape::PerCodebook { whole, bounds }, Content::Text(text)) => match PerCodebook::parse(text) {
+                Err(reason) => self.wrong(at, ProblemKind::Refused { reason }),
+                Ok(values) => values.values().all(|number| {
+                    let judged = if *whole && number.fract() != 0.0 { f64::NAN } else { number };
+                    self.number(bounds, judged, number.to_string(), field, at)
+                }),
+            },
             (Shape::Text, Content::Text(_)) | (Shape::Flag, Content::Flag(_)) => true,
             (Shape::Integer(bounds), Content::Integer(number)) => {
                 self.number(bounds, *number as f64, number.to_string(), field, at)

@@ -274,6 +274,24 @@ layer.toml:11:10: model.ar.preset: \"smal\" is not allowed; did you mean \"small
     }
 
     #[test]
+    fn values_by_codebook_are_held_to_their_syntax_and_range_beside_all_other_problems() {
+        let error = load(
+            "[decode.nar]\ntemperature = \"2=0.5,3..=9\"\ntop_k = \"2.5\"\ntop_p = \"1..3=0.5\"\nrefine_steps = 0",
+            &[],
+        )
+        .unwrap_err();
+        let expected = "\
+layer.toml:2:15: decode.nar.temperature: 9 is not allowed; write numbers from 0 to 5 by codebook, in quotes
+layer.toml:3:9: decode.nar.top_k: 2.5 is not allowed; write whole numbers of at least 0 codes by codebook, in quotes
+layer.toml:4:9: decode.nar.top_p: \"1..3\" has an open end; write 2..=4 for the codebooks 2, 3 and 4; `harmonica-lab config docs` lists every key
+layer.toml:5:16: decode.nar.refine_steps: 0 is not allowed; write a whole number from 1 to 64 passes
+4 problems";
+        assert_eq!(error, expected);
+        let config = load("[decode.nar]\ntop_p = \"2..=3=0.9\"", &[]).unwrap();
+        assert_eq!(config.decode.nar.top_p.at(crate::CodebookIndex::from_zero_based(2)), Some(0.9));
+    }
+
+    #[test]
     fn a_misfit_is_told_where_the_layers_can_mend_it() {
         let error = load("[codec.mel_rvq]\nfft_samples = 512", &[]).unwrap_err();
         let expected = "layer.toml:2:1: codec.mel_rvq.window_samples: its default 640 does not fit \

@@ -106,6 +106,7 @@ fn forbidden(field: &Field) -> Option<String> {
         Shape::Choice(_) => Some("\"no such choice\"".into()),
         Shape::Integer(bounds) => outside(bounds).map(|value| format!("{value:.0}")),
         Shape::Number(bounds) => outside(bounds).map(|value| format!("{value:?}")),
+        Shape::PerCodebook { bounds, .. } => outside(bounds).map(|value| format!("\"2..={value:?}\"")),
         _ => None,
     }
 }
@@ -170,7 +171,7 @@ fn damage(rows: &mut Vec<Row>, root: &Fields, random: &mut RandomStream) {
         }
         2 | 3 => {
             let value = match &field.shape {
-                Shape::Text | Shape::Choice(_) => "17",
+                Shape::Text | Shape::Choice(_) | Shape::PerCodebook { .. } => "17",
                 Shape::Flag => "3.5",
                 _ => ["\"many\"", "true", "[1, 2]", "{ a = 1 }", "2026-01-01"][random.below(5)],
             };

@@ -3,10 +3,12 @@
 //! In: text; out: the value of a codebook, counted from 1. Invariant: what was parsed names every codebook at most once.
 
 use crate::CodebookIndex;
+use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Formatter};
 
-/// Values by codebook.
-#[derive(Debug, Clone, PartialEq)]
+/// Values by codebook; in files, their text form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PerCodebook {
     /// First and last codebook, counted from 1, and their value.
     ranges: Vec<(usize, usize, f64)>,
@@ -15,7 +17,26 @@ pub struct PerCodebook {
 const SYNTAX: &str =
     "write one value for all codebooks (0.9), or values by codebook (1=0.9,2..=0.6 or 2..=4=0.7)";
 
+impl TryFrom<String> for PerCodebook {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<PerCodebook> for String {
+    fn from(values: PerCodebook) -> Self {
+        values.to_string()
+    }
+}
+
 impl PerCodebook {
+    /// One value for every codebook.
+    pub fn uniform(value: f64) -> Self {
+        Self { ranges: vec![(1, usize::MAX, value)] }
+    }
+
     /// Reads the text form.
     ///
     /// # Errors

@@ -51,6 +51,13 @@ pub(crate) enum Shape {
     Integer(Bounds),
     /// A number.
     Number(Bounds),
+    /// Numbers by codebook, in the text form of [`crate::PerCodebook`].
+    PerCodebook {
+        /// Whether only whole numbers are allowed.
+        whole: bool,
+        /// Which numbers are allowed.
+        bounds: Bounds,
+    },
     /// A list.
     List(Box<Field>),
 }
@@ -138,6 +145,10 @@ impl Shape {
             Self::Flag => "true or false".into(),
             Self::Integer(bounds) => bounds.words("a whole number"),
             Self::Number(bounds) => bounds.words("a number"),
+            Self::PerCodebook { whole, bounds } => {
+                let noun = if *whole { "whole numbers" } else { "numbers" };
+                format!("{} by codebook, in quotes", bounds.words(noun))
+            }
             Self::List(item) => format!("a list, each item {}", item.shape.words()),
         }
     }
@@ -232,7 +243,13 @@ fn shape(map: &Map<String, Value>, at: &str) -> Result<Shape, String> {
             Some(words) => Shape::Choice(words.iter().filter_map(word).collect()),
             None => match map.get("const").and_then(word) {
                 Some(only) => Shape::Choice(vec![only]),
-                None => Shape::Text,
+                None => match map.get("x-per-codebook").and_then(Value::as_object) {
+                    Some(values) => Shape::PerCodebook {
+                        whole: text(values, "type") == "integer",
+                        bounds: bounds(values),
+                    },
+                    None => Shape::Text,
+                },
             },
         }),
         Some("boolean") => Ok(Shape::Flag),

@@ -23,6 +23,12 @@ pub enum InferenceError {
     /// A file cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The decode settings are out of range.
+    #[error("the decode settings are refused: {problems}")]
+    DecodeSettings {
+        /// Every problem, with what would be right.
+        problems: String,
+    },
     /// The voice is unknown.
     #[error("the bundle has no voice `{voice}`; it has: {}", known.join(", "))]
     UnknownVoice {

@@ -160,7 +160,22 @@ impl Synthesizer {
 
     /// Everything that speaking a request would refuse; empty if it can be said.
     pub fn problems(&self, request: &SynthesisRequest) -> Vec<InferenceError> {
-        self.speaker(request).err().into_iter().chain(self.tokens(request).err()).collect()
+        let refused =
+            [self.decode_settings(request).err(), self.speaker(request).err(), self.tokens(request).err()];
+        refused.into_iter().flatten().collect()
+    }
+
+    /// The settings in force for a request.
+    fn decode_settings<'a>(
+        &'a self,
+        request: &'a SynthesisRequest,
+    ) -> Result<&'a DecodeConfig, InferenceError> {
+        let decode = request.decode.as_ref().unwrap_or(&self.decode);
+        let problems: Vec<String> = decode.problems().iter().map(|problem| problem.message()).collect();
+        if problems.is_empty() {
+            return Ok(decode);
+        }
+        Err(InferenceError::DecodeSettings { problems: problems.join("; ") })
     }
 
     /// The request with everything filled in that it leaves to the bundle: its voice and its decode settings.
@@ -177,7 +192,7 @@ impl Synthesizer {
     /// Says a request.
     ///
     /// # Errors
-    /// An empty or too long text, an unknown character or voice.
+    /// An empty or too long text, an unknown character or voice, decode settings out of range.
     pub fn speak(&self, request: &SynthesisRequest) -> Result<Speech, InferenceError> {
         self.speak_with_progress(request, |_| true)
     }
@@ -195,7 +210,7 @@ impl Synthesizer {
         let tokens = self.tokens(request)?;
         let text: Vec<i32> = tokens.ids.iter().map(|id| *id as i32).collect();
         let mut warnings = self.unknown_words(&tokens.normalized);
-        let decode = request.decode.as_ref().unwrap_or(&self.decode);
+        let decode = self.decode_settings(request)?;
         let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (seed, n_candidates) = (request.seed, decode.best_of);
         let draw = Draw { config: &decode.ar, text: &text, speaker, seed, n_candidates };

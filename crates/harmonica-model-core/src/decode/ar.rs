@@ -2,7 +2,7 @@
 //!
 //! Invariant: no utterance outlives the bound that its text gives; the draw of a frame is a function of (seed, frame, attempt).
 
-use crate::decode::filter::{LogitFilter, draw, penalise};
+use crate::decode::filter::{LogitFilter, draw, log_sum_exp, penalise};
 use crate::decode::guard::{Advice, LoopEvent, LoopGuard};
 use crate::{ArModel, ModelError};
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
@@ -81,7 +81,7 @@ impl ArDecoder {
             let attempt = guard.attempt_at(codes.len());
             let mut stream = RandomStream::new(seed, "ar decode", &stream_key(codes.len(), attempt));
             let code = self.draw(&scores, &codes, attempt, &mut stream);
-            log_probabilities.push(LogitFilter::PLAIN.distribution(&scores)[code].max(1e-30).ln());
+            log_probabilities.push(f64::from(scores[code]) - log_sum_exp(&scores));
             if code == model.eos() {
                 stop = ArStop::EndOfSpeech;
                 break;

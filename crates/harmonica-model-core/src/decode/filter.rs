@@ -2,7 +2,7 @@
 //!
 //! Invariant: greedy is temperature 0, exactly; a class that is filtered out has probability 0, exactly.
 
-use harmonica_config_schema::{CodebookIndex, NarDecodeConfig, PerCodebook, RandomStream};
+use harmonica_config_schema::{CodebookIndex, NarDecodeConfig, RandomStream};
 
 /// Shapes scores into a distribution: temperature, top-k, top-p.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,14 +19,12 @@ impl LogitFilter {
     /// Nothing filtered, temperature 1.
     pub const PLAIN: Self = Self { temperature: 1.0, top_k: 0, top_p: 1.0 };
 
-    /// The filter that a configuration means for one of the codebooks 2..Q. Texts that the configuration's own check would
-    /// refuse filter nothing.
+    /// The filter that a configuration means for one of the codebooks 2..Q. A codebook that it does not name is not filtered.
     pub fn of_codebook(config: &NarDecodeConfig, codebook: CodebookIndex) -> Self {
-        let value = |text: &str| PerCodebook::parse(text).ok().and_then(|values| values.at(codebook));
         Self {
-            temperature: value(&config.temperature).unwrap_or(1.0),
-            top_k: value(&config.top_k).unwrap_or(0.0) as usize,
-            top_p: value(&config.top_p).unwrap_or(1.0),
+            temperature: config.temperature.at(codebook).unwrap_or(1.0),
+            top_k: config.top_k.at(codebook).unwrap_or(0.0) as usize,
+            top_p: config.top_p.at(codebook).unwrap_or(1.0),
         }
     }
 
@@ -63,15 +61,20 @@ impl LogitFilter {
     }
 }
 
+/// Logarithm of the sum of the exponentials.
+pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
+    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = scores.iter().map(|s| f64::from(s - best).exp()).sum();
+    f64::from(best) + total.ln()
+}
+
 /// Makes `recent` classes less likely: their log-probabilities are multiplied by `penalty`. Log-probabilities are never above 0,
 /// so that the sign of a score, which means nothing, plays no part (unlike in CTRL, Keskar et al. 2019).
 pub(crate) fn penalise(scores: &mut [f32], recent: &[i32], penalty: f64) {
     if penalty <= 1.0 || recent.is_empty() {
         return;
     }
-    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = scores.iter().map(|s| f64::from(s - best).exp()).sum();
-    let log_total = f64::from(best) + total.ln();
+    let log_total = log_sum_exp(scores);
     let mut seen = recent.to_vec();
     seen.sort_unstable();
     seen.dedup();
@@ -98,6 +101,7 @@ pub(crate) fn draw(distribution: &[f64], stream: &mut RandomStream) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use harmonica_config_schema::PerCodebook;
 
     #[test]
     fn filters_keep_what_they_say() {
@@ -133,10 +137,11 @@ mod tests {
 
     #[test]
     fn a_setting_reaches_its_codebook_alone() {
+        let values = |text: &str| PerCodebook::parse(text).unwrap();
         let config = NarDecodeConfig {
-            temperature: "2=0.5,3..=0".into(),
-            top_k: "3=7".into(),
-            top_p: "2..=3=0.9".into(),
+            temperature: values("2=0.5,3..=0"),
+            top_k: values("3=7"),
+            top_p: values("2..=3=0.9"),
             ..NarDecodeConfig::default()
         };
         let at = |n: usize| LogitFilter::of_codebook(&config, CodebookIndex::from_zero_based(n - 1));
