@@ -76,7 +76,7 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
             let mut all = vec![small_wav()];
             let dir = root().join("crates/harmonica-audio/fixtures");
             for path in files(&dir)?.iter().filter(|path| !path.ends_with("README.md")) {
-                all.push(std::fs::read(path).map_err(|e| e.to_string())?);
+                all.push(read(path)?);
             }
             all
         }
@@ -86,7 +86,7 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
                 "name = \"a\\u00e4\"\n[training.nar.objective.registered.x]\nweight = 2\n\n%%\n\n%%\ndata.layout=\"manifest\"",
             ]);
             for path in files(&root().join("configs"))? {
-                all.push(std::fs::read(path).map_err(|e| e.to_string())?);
+                all.push(read(&path)?);
             }
             all
         }
@@ -129,9 +129,15 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
     })
 }
 
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))
+}
+
+/// The files of a directory, without those of directories below it.
 fn files(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
     let entries = std::fs::read_dir(dir).map_err(|e| format!("cannot read `{}`: {e}", dir.display()))?;
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     paths.sort();
     Ok(paths)
 }
