@@ -157,7 +157,7 @@ impl MelRvqConfig {
 
 impl Checked for MelRvqConfig {
     fn relations(&self, at: &str, relations: &mut Relations) {
-        let (least, most) = (2 * self.step_samples, self.fft_samples);
+        let (least, most) = (self.step_samples.saturating_mul(2), self.fft_samples);
         relations.require(
             (least..=most).contains(&self.window_samples),
             at,

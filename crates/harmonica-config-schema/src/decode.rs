@@ -36,6 +36,10 @@ pub struct ArDecodeConfig {
     /// Fewest frames that count as a loop, whatever its pattern. Default 10.
     #[schemars(range(min = 3, max = 1000), extend("x-unit" = "frames"))]
     pub loop_frames: usize,
+    /// Longest that the reading of the text may stand at one place, in characters at `max_frames_per_char` each, before it is
+    /// drawn again as a loop is; 0 turns this off. Default 10.
+    #[schemars(range(min = 0.0, max = 1000.0), extend("x-unit" = "characters"))]
+    pub stall_chars: f64,
     /// Fewest frames a character of text. Default 0.4.
     #[schemars(range(min = 0.0, max = 100.0), extend("x-unit" = "frames a character"))]
     pub min_frames_per_char: f64,
@@ -55,6 +59,7 @@ impl Default for ArDecodeConfig {
             repetition_share: 0.3,
             loop_retries: 3,
             loop_frames: 10,
+            stall_chars: 10.0,
             min_frames_per_char: 0.4,
             max_frames_per_char: 8.0,
         }

@@ -300,6 +300,12 @@ layer.toml:5:16: decode.nar.refine_steps: 0 is not allowed; write a whole number
     }
 
     #[test]
+    fn products_of_huge_numbers_are_told_not_wrapped() {
+        let codec = crate::MelRvqConfig { step_samples: usize::MAX, ..crate::MelRvqConfig::default() };
+        assert!(codec.validate().unwrap_err().to_string().contains("step_samples"));
+    }
+
+    #[test]
     fn overrides_use_toml_values() {
         let config = load("", &["training.ar.optimizer.learning_rate.peak=1e-4", "name=bare words"]).unwrap();
         assert_eq!(config.training.ar.optimizer.learning_rate.peak, 1e-4);

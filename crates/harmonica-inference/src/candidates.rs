@@ -5,6 +5,7 @@
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
 use harmonica_model_core::decode::{ArDecoder, ArOutput, best};
 use harmonica_model_core::{ArModel, ModelError};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
@@ -12,6 +13,8 @@ use std::sync::mpsc;
 pub(crate) struct Draw<'a> {
     pub(crate) config: &'a ArDecodeConfig,
     pub(crate) text: &'a [i32],
+    /// Ranges of symbols that are words.
+    pub(crate) words: &'a [Range<usize>],
     pub(crate) speaker: i32,
     pub(crate) seed: u64,
     pub(crate) n_candidates: usize,
@@ -93,7 +96,7 @@ impl Draw<'_> {
         let mut written: Vec<(usize, ArOutput)> = written.into_iter().collect::<Result<_, _>>()?;
         written.sort_by_key(|(candidate, _)| *candidate);
         let mut written: Vec<ArOutput> = written.into_iter().map(|(_, output)| output).collect();
-        let chosen = best(&written);
+        let chosen = best(&written, self.words);
         Ok((written.swap_remove(chosen), cancelled))
     }
 }

@@ -27,6 +27,7 @@ pub use error::InferenceError;
 pub use harmonica_audio::Waveform;
 pub use harmonica_codec::CodecTokens;
 pub use harmonica_config_schema::{CodebookIndex, DecodeConfig, NarDecodeKind, PerCodebook};
+pub use harmonica_model_core::decode::TextAttention;
 pub use harmonica_runtime::DevicePreference;
 pub use replay::{Difference, RecordedSpeech, Replay, ReplayManifest, WavState};
 pub use speech::{Speech, StopReason};

@@ -365,6 +365,7 @@ mod tests {
 
     fn speech() -> Speech {
         Speech {
+            attention: harmonica_model_core::decode::TextAttention::default(),
             waveform: Waveform::new(vec![0.0, 0.5, -0.5], 16_000),
             codes: vec![vec![1, 2], vec![3, 4]],
             normalized_text: "abc".into(),

@@ -2,6 +2,7 @@
 
 use crate::InferenceError;
 use harmonica_audio::{Waveform, save};
+use harmonica_model_core::decode::TextAttention;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -30,6 +31,8 @@ pub struct Speech {
     pub normalized_text: String,
     /// Why it ended.
     pub stop: StopReason,
+    /// What the AR model's heads looked at in the text while they wrote each frame.
+    pub attention: TextAttention,
     /// What a listener should know, such as words that the model never heard.
     pub warnings: Vec<String>,
 }

@@ -5,7 +5,7 @@ use crate::{Bundle, BundleOrigin, InferenceError, Speech, StopReason};
 use harmonica_audio::Waveform;
 use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
 use harmonica_config_schema::{CodebookIndex, DecodeConfig};
-use harmonica_model_core::decode::{ArStop, Centroids, NarDecoder};
+use harmonica_model_core::decode::{ArStop, Centroids, LoopKind, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
 use harmonica_runtime::{DevicePreference, open_device};
 use harmonica_text::{TextError, TextTokenizer, TextTokens};
@@ -213,15 +213,18 @@ impl Synthesizer {
         let decode = self.decode_settings(request)?;
         let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (seed, n_candidates) = (request.seed, decode.best_of);
-        let draw = Draw { config: &decode.ar, text: &text, speaker, seed, n_candidates };
+        let words = tokens.words();
+        let draw = Draw { config: &decode.ar, text: &text, words: &words, speaker, seed, n_candidates };
         let (written, cancelled) = draw.run(&ar, on_frame)?;
         let frame_s = 1.0 / self.codec.spec().frame_rate_hz();
         warnings.extend(written.loops.iter().map(|event| {
-            let (at, length) = (event.frame as f64 * frame_s, event.period as f64 * frame_s);
-            format!(
-                "a loop of {length:.2} s at {at:.2} s was taken back and drawn again (attempt {})",
-                event.attempt
-            )
+            let (at, length) = (event.frame as f64 * frame_s, event.n_frames as f64 * frame_s);
+            let kind = match event.kind {
+                LoopKind::Pattern => "a loop",
+                LoopKind::Stall => "a stay at one place of the text",
+            };
+            let attempt = event.attempt;
+            format!("{kind} of {length:.2} s at {at:.2} s was taken back and drawn again (attempt {attempt})")
         }));
         let stop = match (cancelled, written.stop) {
             (true, _) => StopReason::Cancelled,
@@ -255,6 +258,7 @@ impl Synthesizer {
             codes: filled.codes,
             normalized_text: tokens.normalized,
             stop,
+            attention: written.attention,
             warnings,
         })
     }

@@ -58,6 +58,7 @@ pub struct ArCache {
     caches: Vec<StepCache>,
     speaker: Option<Tensor<3>>,
     code_rows: Tensor<2>,
+    n_text: usize,
     /// Frames fed so far, BOS and prompt included.
     position: usize,
 }
@@ -296,14 +297,15 @@ impl ArModel {
             let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout: None };
             self.decoder.prefill(embedded.states, &at, capacity)
         };
-        let mut cache = ArCache { caches, speaker, code_rows: self.code_embedding.rows(), position: 0 };
+        let code_rows = self.code_embedding.rows();
+        let mut cache = ArCache { caches, speaker, code_rows, n_text: text.len(), position: 0 };
         for code in prompt {
-            self.advance(&mut cache, *code);
+            self.advance(&mut cache, *code, None);
         }
         Ok(cache)
     }
 
-    fn advance(&self, cache: &mut ArCache, code: i32) -> Tensor<3> {
+    fn advance(&self, cache: &mut ArCache, code: i32, weights: Option<&mut Vec<Tensor<4>>>) -> Tensor<3> {
         let mut x = look_up(cache.code_rows.clone(), ints(vec![code], [1, 1], &self.device()))
             + self.frame_positions.val().narrow(0, cache.position, 1).unsqueeze::<3>();
         if let Some(speaker) = &cache.speaker {
@@ -311,14 +313,36 @@ impl ArModel {
         }
         let table = RotaryTable::new([cache.position], self.n_heads, self.width / self.n_heads);
         cache.position += 1;
-        self.decoder.step(x, &table, &mut cache.caches)
+        self.decoder.step(x, &table, &mut cache.caches, weights)
     }
 
     /// Feeds one code and returns the scores `[V + 1]` of what follows it.
     pub fn step(&self, cache: &mut ArCache, code: usize) -> Vec<f32> {
-        let state = self.advance(cache, code as i32).reshape([1, self.width]);
-        let scores = self.head.score(state).into_data();
+        let state = self.advance(cache, code as i32, None);
+        self.scores(state)
+    }
+
+    /// As [`Self::step`], and how much each head of each block looked at each symbol of the text.
+    ///
+    /// # Shapes
+    /// - returns scores `[V + 1]` and weights `[L * H * S]`, head by head; those of one head add up to 1, less what it looked at
+    ///   beside the text
+    pub fn step_attending(&self, cache: &mut ArCache, code: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut weights = Vec::new();
+        let state = self.advance(cache, code as i32, Some(&mut weights));
+        let weights = weights.into_iter().map(|w| w.narrow(3, 0, cache.n_text)).collect();
+        let weights = Tensor::cat(weights, 1).into_data();
+        (self.scores(state), weights.iter::<f32>().collect())
+    }
+
+    fn scores(&self, state: Tensor<3>) -> Vec<f32> {
+        let scores = self.head.score(state.reshape([1, self.width])).into_data();
         scores.iter::<f32>().collect()
+    }
+
+    /// Heads that may look at the text: those of every block.
+    pub fn n_text_heads(&self) -> usize {
+        self.n_heads * self.decoder.n_blocks()
     }
 
     /// Id that the first step takes.

@@ -116,15 +116,16 @@ impl Attention {
         self.output.forward(attention(queries, kv.keys, kv.values, self.n_heads, mask))
     }
 
-    /// One query `[1, 1, D]` over all given keys: plain products on views, no copies.
-    fn attend_one(&self, query: Tensor<3>, kv: &KeyValue) -> Tensor<3> {
+    /// One query `[1, 1, D]` over all given keys: plain products on views, no copies. `weights` receives what it looked at.
+    fn attend_one(&self, query: Tensor<3>, kv: &KeyValue, weights: Option<&mut Vec<Tensor<4>>>) -> Tensor<3> {
         let [_, n_keys, width] = kv.keys.dims();
         let head = width / self.n_heads;
         let split = |x: Tensor<3>, n: usize| x.reshape([1, n, self.n_heads, head]).swap_dims(1, 2);
         let scores =
             split(query, 1).matmul(split(kv.keys.clone(), n_keys).swap_dims(2, 3)) / (head as f64).sqrt();
-        let weights = burn::tensor::activation::softmax(scores, 3);
-        let out = weights.matmul(split(kv.values.clone(), n_keys));
+        let shares = burn::tensor::activation::softmax(scores, 3);
+        weights.into_iter().for_each(|all| all.push(shares.clone()));
+        let out = shares.matmul(split(kv.values.clone(), n_keys));
         self.output.forward(out.swap_dims(1, 2).reshape([1, 1, width]))
     }
 }
@@ -203,16 +204,24 @@ impl Block {
         add_dropped(x, self.contract.forward(inner), dropout)
     }
 
-    /// One new position of one item; appends to its keys and values.
-    fn step(&self, x: Tensor<3>, table: &RotaryTable, cache: &mut StepCache) -> Tensor<3> {
+    /// One new position of one item; appends to its keys and values. `weights` receives the weights `[1, H, 1, N]` of the
+    /// attention that reads text: over the text alone, or over all positions where the text stands before the frames.
+    fn step(
+        &self,
+        x: Tensor<3>,
+        table: &RotaryTable,
+        cache: &mut StepCache,
+        mut weights: Option<&mut Vec<Tensor<4>>>,
+    ) -> Tensor<3> {
         let normed = self.norm_self.forward(x.clone(), 0);
         let queries = self.self_attention.queries(normed.clone(), Some(table));
         cache.append(self.self_attention.key_value(normed, Some(table)));
-        let x = x + self.self_attention.attend_one(queries, &cache.filled());
+        let of_self = if cache.cross.is_none() { weights.take() } else { None };
+        let x = x + self.self_attention.attend_one(queries, &cache.filled(), of_self);
         let x = match (&self.norm_cross, &self.cross_attention, &cache.cross) {
             (Some(norm), Some(cross), Some(text)) => {
                 let queries = cross.queries(norm.forward(x.clone(), 0), None);
-                x + cross.attend_one(queries, text)
+                x + cross.attend_one(queries, text, weights)
             }
             _ => x,
         };
@@ -283,6 +292,10 @@ impl Transformer {
         Self { blocks, norm: Norm::new(make, n_stages, dims.width) }
     }
 
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Whole sequences `[B, T, D]` to normalized states `[B, T, D]`.
     pub(crate) fn forward(&self, x: Tensor<3>, at: &BlockContext<'_>) -> Tensor<3> {
         let x =
@@ -328,9 +341,16 @@ impl Transformer {
             .collect()
     }
 
-    /// One new position of one item `[1, 1, D]` to its normalized state.
-    pub(crate) fn step(&self, x: Tensor<3>, table: &RotaryTable, caches: &mut [StepCache]) -> Tensor<3> {
-        let x = self.blocks.iter().zip(caches).fold(x, |x, (block, cache)| block.step(x, table, cache));
+    /// One new position of one item `[1, 1, D]` to its normalized state; `weights` as in [`Block::step`], a block each.
+    pub(crate) fn step(
+        &self,
+        x: Tensor<3>,
+        table: &RotaryTable,
+        caches: &mut [StepCache],
+        mut weights: Option<&mut Vec<Tensor<4>>>,
+    ) -> Tensor<3> {
+        let blocks = self.blocks.iter().zip(caches);
+        let x = blocks.fold(x, |x, (block, cache)| block.step(x, table, cache, weights.as_deref_mut()));
         self.norm.forward(x, 0)
     }
 }

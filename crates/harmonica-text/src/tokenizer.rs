@@ -1,6 +1,7 @@
 //! Normalized characters to ids.
 
 use crate::{TextError, Vocab, normalize};
+use std::ops::Range;
 
 /// Ids of one text. Invariant: at least one id, none of them padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,21 @@ pub struct TextTokens {
     pub ids: Vec<usize>,
     /// The normalized text that they spell.
     pub normalized: String,
+}
+
+impl TextTokens {
+    /// Ranges of ids that are words: what stands between spaces.
+    pub fn words(&self) -> Vec<Range<usize>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        for (i, character) in self.normalized.chars().enumerate() {
+            match words.last_mut() {
+                _ if character == ' ' => {}
+                Some(word) if word.end == i => word.end = i + 1,
+                _ => words.push(i..i + 1),
+            }
+        }
+        words
+    }
 }
 
 /// Turns text into [`TextTokens`].
@@ -54,6 +70,7 @@ mod tests {
         let tokens = TextTokenizer::new(Vocab::english()).tokenize("Open the 2 doors!").unwrap();
         assert_eq!(tokens.normalized, "open the two doors!");
         assert_eq!(tokens.ids.len(), tokens.normalized.chars().count());
+        assert_eq!(tokens.words(), [0..4, 5..8, 9..12, 13..19]);
         assert!(tokens.ids.iter().all(|id| *id >= Vocab::FIRST_CHARACTER && *id < Vocab::english().len()));
     }
 

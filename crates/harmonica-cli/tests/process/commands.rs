@@ -1,6 +1,6 @@
 //! The command as programs call it: its exit codes, and one object on stdout for each failure.
 
-use harmonica_inference::{ReplayManifest, Speech, StopReason, SynthesisRequest, Waveform};
+use harmonica_inference::{ReplayManifest, Speech, StopReason, SynthesisRequest, TextAttention, Waveform};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -95,6 +95,7 @@ fn speech_that_comes_out_otherwise_is_told_with_exit_code_1() {
     manifest.request = SynthesisRequest::new("close the door");
     manifest.program = "0.0.0".into();
     let silence = Speech {
+        attention: TextAttention::default(),
         waveform: Waveform::new(vec![0.0; 16], 16_000),
         codes: Vec::new(),
         normalized_text: String::new(),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no utterance outlives the bound that its text gives; the draw of a frame is a function of (seed, frame, attempt).
 
+use crate::decode::alignment::{Reader, TextAttention};
 use crate::decode::filter::{LogitFilter, draw, log_sum_exp, penalise};
 use crate::decode::guard::{Advice, LoopEvent, LoopGuard};
 use crate::{ArModel, ModelError};
@@ -30,6 +31,8 @@ pub struct ArOutput {
     pub mean_log_probability: f64,
     /// Loops that were taken back and drawn again.
     pub loops: Vec<LoopEvent>,
+    /// What the heads looked at while they wrote each code.
+    pub attention: TextAttention,
 }
 
 /// Draws codebook 1.
@@ -72,9 +75,11 @@ impl ArDecoder {
         let mut codes: Vec<i32> = Vec::new();
         // Log-probability of each written code, so that what is taken back counts no more.
         let mut log_probabilities: Vec<f64> = Vec::new();
+        let mut attention = TextAttention::new(model.n_text_heads(), text.len());
+        let mut reader = Reader::default();
         let (mut last, mut stop) = (model.bos(), ArStop::LengthBound);
         while codes.len() < max_frames {
-            let mut scores = model.step(&mut cache, last);
+            let (mut scores, weights) = model.step_attending(&mut cache, last);
             if codes.len() < min_frames {
                 scores[model.eos()] = f32::NEG_INFINITY;
             }
@@ -87,12 +92,16 @@ impl ArDecoder {
                 break;
             }
             codes.push(code as i32);
+            attention.push(&weights);
+            reader.push(&attention.total(codes.len() - 1));
             last = code;
-            match guard.look(&codes) {
+            match guard.look(&codes, reader.stay_frames()) {
                 Advice::Write => {}
                 Advice::Rewind(kept) => {
                     codes.truncate(kept);
                     log_probabilities.truncate(kept);
+                    attention.truncate(kept);
+                    reader.truncate(kept);
                     // The last kept code is fed anew: the cache holds what stood before it.
                     cache.rewind(start + kept);
                     last = codes[kept - 1] as usize;
@@ -108,8 +117,9 @@ impl ArDecoder {
                 break;
             }
         }
+        attention.truncate(codes.len());
         let mean = log_probabilities.iter().sum::<f64>() / log_probabilities.len().max(1) as f64;
-        Ok(ArOutput { codes, stop, mean_log_probability: mean, loops: guard.events })
+        Ok(ArOutput { codes, stop, mean_log_probability: mean, loops: guard.events, attention })
     }
 
     /// One code; each `attempt` at a place that looped is warmer than the one before.

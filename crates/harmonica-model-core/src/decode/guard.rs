@@ -1,6 +1,6 @@
-//! Loops: a pattern of codes that the model cannot leave.
+//! Loops: a pattern of codes, or a place in the text, that the model cannot leave.
 //!
-//! In: the codes so far; out: the loop that they end in. On 2,880 natural utterances (25 frames a second) no pattern of at most
+//! In: the codes so far and how long the reading of the text has stood; out: the loop that they end in. On 2,880 natural utterances (25 frames a second) no pattern of at most
 //! 16 codes fills more than 6 frames beyond one repetition; three in a row, over at least ten frames, is a model's doing.
 
 use harmonica_config_schema::ArDecodeConfig;
@@ -13,14 +13,26 @@ const MAX_PERIOD: usize = 24;
 /// other would otherwise never end.
 const RETRIES_AN_UTTERANCE: usize = 4;
 
+/// What a model could not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopKind {
+    /// A pattern of codes.
+    Pattern,
+    /// A place in the text.
+    Stall,
+}
+
 /// A loop that was found, taken back and drawn again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoopEvent {
-    /// Frame at which the pattern began.
+    /// What it was.
+    pub kind: LoopKind,
+    /// Frame at which it began.
     pub frame: usize,
-    /// Length of the pattern, in frames.
-    pub period: usize,
+    /// Length of the pattern, or of the stay, in frames.
+    pub n_frames: usize,
     /// Which attempt at this place it was, from 1.
     pub attempt: usize,
 }
@@ -61,26 +73,39 @@ impl<'a> LoopGuard<'a> {
         Self { config, events: Vec::new(), attempt: 0, until: 0 }
     }
 
-    /// Looks at the codes after a frame was written.
-    pub(crate) fn look(&mut self, codes: &[i32]) -> Advice {
+    /// Most frames that the reading of the text may stand at one place.
+    fn stall_frames(&self) -> usize {
+        (self.config.stall_chars * self.config.max_frames_per_char).ceil() as usize
+    }
+
+    /// Looks at the codes after a frame was written; the reading of the text has stood for `stay_frames`.
+    pub(crate) fn look(&mut self, codes: &[i32], stay_frames: usize) -> Advice {
         if self.config.loop_retries == 0 {
             return Advice::Write;
         }
         if codes.len() > self.until {
             self.attempt = 0;
         }
-        let Some((begin, period)) = trailing_loop(codes, self.config.loop_frames) else {
-            return Advice::Write;
+        let (kind, begin, n_frames) = match trailing_loop(codes, self.config.loop_frames) {
+            Some((begin, period)) => (LoopKind::Pattern, begin, period),
+            None if self.config.stall_chars > 0.0 && stay_frames > self.stall_frames() => {
+                (LoopKind::Stall, codes.len() - stay_frames.min(codes.len()), stay_frames)
+            }
+            None => return Advice::Write,
         };
-        // One pattern is speech; what repeats it goes.
-        let kept = begin + period;
+        let kept = match kind {
+            // One pattern is speech; what repeats it goes.
+            LoopKind::Pattern => begin + n_frames,
+            // As much as one symbol may have.
+            LoopKind::Stall => (begin + self.config.max_frames_per_char.ceil() as usize).min(codes.len()),
+        };
         let is_spent = self.events.len() >= RETRIES_AN_UTTERANCE * self.config.loop_retries;
         if is_spent || self.attempt >= self.config.loop_retries {
             return Advice::Cut(kept);
         }
         self.attempt += 1;
         self.until = codes.len() + self.config.loop_frames;
-        self.events.push(LoopEvent { frame: begin, period, attempt: self.attempt });
+        self.events.push(LoopEvent { kind, frame: begin, n_frames, attempt: self.attempt });
         Advice::Rewind(kept)
     }
 
@@ -104,13 +129,27 @@ mod tests {
             n_looks += 1;
             assert!(n_looks < 100);
             guard.until = 0;
-            match guard.look(&[7; 12]) {
+            match guard.look(&[7; 12], 0) {
                 Advice::Rewind(kept) => assert_eq!(kept, 1),
                 Advice::Cut(kept) => break assert_eq!(kept, 1),
                 Advice::Write => panic!("a loop was not seen"),
             }
         }
         assert_eq!(n_looks, RETRIES_AN_UTTERANCE * config.loop_retries + 1);
+    }
+
+    #[test]
+    fn a_reading_that_stands_is_a_loop() {
+        let config =
+            ArDecodeConfig { stall_chars: 10.0, max_frames_per_char: 2.0, ..ArDecodeConfig::default() };
+        let codes: Vec<i32> = (0..30).collect();
+        let mut guard = LoopGuard::new(&config);
+        assert_eq!(guard.look(&codes, 20), Advice::Write);
+        assert_eq!(guard.look(&codes, 21), Advice::Rewind(11));
+        let event = LoopEvent { kind: LoopKind::Stall, frame: 9, n_frames: 21, attempt: 1 };
+        assert_eq!(guard.events, [event]);
+        let off = ArDecodeConfig { stall_chars: 0.0, ..config };
+        assert_eq!(LoopGuard::new(&off).look(&codes, 30), Advice::Write);
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! In: a model, a text, settings, a seed. Out: codes. Invariant: the same of all four gives the same codes on the CPU.
 
+mod alignment;
 mod ar;
 mod filter;
 mod guard;
 mod nar;
 mod ranking;
 
+pub use alignment::TextAttention;
 pub use ar::{ArDecoder, ArOutput, ArStop};
 pub use filter::LogitFilter;
-pub use guard::{LoopEvent, trailing_loop};
+pub use guard::{LoopEvent, LoopKind, trailing_loop};
 pub use nar::{Centroids, NarDecoder, NarOutput};
 pub use ranking::{CandidateScore, best, score};

@@ -3,6 +3,7 @@
 //! In: what the AR model wrote, several times; out: the index of the best. Scores are comparable within one text only.
 
 use crate::decode::ar::{ArOutput, ArStop};
+use std::ops::Range;
 
 /// Parts of a score; their sum is the score, higher is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +14,8 @@ pub struct CandidateScore {
     pub duration: f64,
     /// Minus half a nat for each loop that was drawn again.
     pub loops: f64,
+    /// Minus what the heads left unread of the text, 0 to 1.
+    pub coverage: f64,
     /// Minus two nats where the end of speech was not reached.
     pub ending: f64,
 }
@@ -20,12 +23,12 @@ pub struct CandidateScore {
 impl CandidateScore {
     /// Their sum.
     pub fn total(&self) -> f64 {
-        self.log_probability + self.duration + self.loops + self.ending
+        self.log_probability + self.duration + self.loops + self.coverage + self.ending
     }
 }
 
-/// Scores of all candidates.
-pub fn score(candidates: &[ArOutput]) -> Vec<CandidateScore> {
+/// Scores of all candidates of a text whose words are these ranges of symbols.
+pub fn score(candidates: &[ArOutput], words: &[Range<usize>]) -> Vec<CandidateScore> {
     let mut lengths: Vec<usize> = candidates.iter().map(|c| c.codes.len().max(1)).collect();
     lengths.sort_unstable();
     let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1) as f64;
@@ -33,30 +36,39 @@ pub fn score(candidates: &[ArOutput]) -> Vec<CandidateScore> {
         log_probability: candidate.mean_log_probability,
         duration: -(candidate.codes.len().max(1) as f64 / median).ln().abs(),
         loops: -0.5 * candidate.loops.len() as f64,
+        coverage: candidate.attention.coverage(words) - 1.0,
         ending: if candidate.stop == ArStop::EndOfSpeech { 0.0 } else { -2.0 },
     };
     candidates.iter().map(one).collect()
 }
 
 /// Index of the best candidate; the first of equal ones.
-pub fn best(candidates: &[ArOutput]) -> usize {
-    let scores = score(candidates);
+pub fn best(candidates: &[ArOutput], words: &[Range<usize>]) -> usize {
+    let scores = score(candidates, words);
     (0..scores.len()).fold(0, |best, i| if scores[i].total() > scores[best].total() { i } else { best })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::LoopEvent;
+    use crate::decode::{LoopEvent, LoopKind, TextAttention};
 
     fn candidate(n: usize, log_probability: f64, stop: ArStop, n_loops: usize) -> ArOutput {
-        let event = LoopEvent { frame: 0, period: 1, attempt: 1 };
+        let event = LoopEvent { kind: LoopKind::Pattern, frame: 0, n_frames: 1, attempt: 1 };
         ArOutput {
             codes: vec![1; n],
             stop,
             mean_log_probability: log_probability,
             loops: vec![event; n_loops],
+            attention: reading(&[0, 1]),
         }
+    }
+
+    /// Of a text of two words of one symbol.
+    fn reading(path: &[usize]) -> TextAttention {
+        let mut attention = TextAttention::new(1, 2);
+        path.iter().for_each(|at| attention.push(if *at == 0 { &[1.0, 0.0] } else { &[0.0, 1.0] }));
+        attention
     }
 
     #[test]
@@ -69,9 +81,10 @@ mod tests {
             candidate(50, -1.8, end, 1),
             candidate(50, -1.0, ArStop::LengthBound, 0),
             candidate(50, -1.0, ArStop::Loop, 0),
+            ArOutput { attention: reading(&[0, 0]), ..candidate(50, -1.8, end, 0) },
         ] {
             let candidates = [worse.clone(), usual.clone(), candidate(52, -2.5, end, 0)];
-            assert_eq!(best(&candidates), 1, "{worse:?}");
+            assert_eq!(best(&candidates, &[0..1, 1..2]), 1, "{worse:?}");
         }
     }
 }
