@@ -300,6 +300,15 @@ layer.toml:5:16: decode.nar.refine_steps: 0 is not allowed; write a whole number
     }
 
     #[test]
+    fn a_resolved_configuration_loads_back_whatever_its_places_are_called() {
+        let loader =
+            ConfigLoader::new().bytes("odd\nseed = 3", "seed = 2").overrides(["name=a\u{1}b".to_owned()]);
+        let resolved = loader.resolve().unwrap();
+        let again = ConfigLoader::new().bytes("again.toml", resolved.to_toml()).load().unwrap();
+        assert_eq!((again.seed, again.name.as_str()), (2, "a\u{1}b"));
+    }
+
+    #[test]
     fn products_of_huge_numbers_are_told_not_wrapped() {
         let codec = crate::MelRvqConfig { step_samples: usize::MAX, ..crate::MelRvqConfig::default() };
         assert!(codec.validate().unwrap_err().to_string().contains("step_samples"));

@@ -91,7 +91,7 @@ impl ResolvedConfig {
                 Some(value) => format!("{} = {value}", shown_key(key)),
                 None => format!("# {} is not set", shown_key(key)),
             };
-            let _ = writeln!(out, "{line:<COMMENT_COLUMN$} # {place}");
+            let _ = writeln!(out, "{line:<COMMENT_COLUMN$} # {}", comment(&place.to_string()));
         }
         for key in keys.iter().filter(is_table) {
             if let Content::Table(inner) = &entries[*key].node.content {
@@ -101,6 +101,12 @@ impl ResolvedConfig {
             }
         }
     }
+}
+
+/// Words that may stand in a comment: paths and arguments may hold line ends and other characters that TOML forbids there.
+fn comment(words: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    words.chars().map(one).collect()
 }
 
 /// A value as TOML; nothing where it is unset.
