@@ -30,6 +30,7 @@ pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
             known_words: Some(vec!["abc".into()]),
             decode: f.config.decode.clone(),
             updates: [0, 0],
+            evaluation: None,
         },
         ar: WeightStore::of(&ar),
         nar: WeightStore::of(&nar),

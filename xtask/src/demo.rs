@@ -123,19 +123,11 @@ fn road(arguments: &DemoArguments, binaries: PathBuf) -> Result<()> {
     demo.stage("AR and NAR, a thread each");
     train_both(&demo)?;
     demo.stage("bundle");
-    let last = |model: &str| last_checkpoint(&demo.path(model));
-    shell::run(
-        demo.lab(&["bundle", "--ar"])
-            .arg(last("ar")?)
-            .arg("--nar")
-            .arg(last("nar")?)
-            .arg("--codec")
-            .arg(demo.path("codec"))
-            .arg("--output")
-            .arg(demo.path("bundle")),
-    )?;
+    shell::run(&mut bundle(&demo)?)?;
     demo.stage("evaluation on sentences that nobody trained on");
     evaluate(&demo, arguments)?;
+    // The same bundle once more: now it tells how it was judged.
+    shell::run(bundle(&demo)?.arg("--evaluation").arg(demo.path("eval.json")))?;
     demo.stage("report");
     shell::run(demo.lab(&["report"]).arg(&demo.dir))?;
     demo.stage("done");
@@ -177,6 +169,16 @@ fn last_checkpoint(run: &Path) -> Result<PathBuf> {
         .collect();
     steps.sort();
     steps.pop().ok_or_else(|| format!("`{}` holds no checkpoint", run.display()))
+}
+
+/// Makes a bundle of the last checkpoints.
+fn bundle(demo: &Demo) -> Result<Command> {
+    let mut command = demo.lab(&["bundle"]);
+    for model in ["ar", "nar"] {
+        command.arg(format!("--{model}")).arg(last_checkpoint(&demo.path(model))?);
+    }
+    command.arg("--codec").arg(demo.path("codec")).arg("--output").arg(demo.path("bundle"));
+    Ok(command)
 }
 
 /// Speaks the held-out sentences, judges them, and puts what the bundle said into `samples/`.

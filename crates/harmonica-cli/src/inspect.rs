@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::print;
 use clap::Args;
-use harmonica_inference::Bundle;
+use harmonica_inference::{Bundle, BundleEvaluation};
 use std::path::PathBuf;
 
 /// Arguments of `inspect`.
@@ -12,6 +12,21 @@ use std::path::PathBuf;
 pub(crate) struct InspectArguments {
     /// Bundle directory
     bundle: PathBuf,
+}
+
+fn evaluation(record: &BundleEvaluation) -> String {
+    let mut words = format!("\nevaluated on {}:", record.suite);
+    for system in &record.systems {
+        let rate = system.word_error_rate.map_or_else(
+            || "word errors not measured".to_owned(),
+            |w| format!("WER {:.1}% ({:.1} to {:.1})", 100.0 * w.value, 100.0 * w.low, 100.0 * w.high),
+        );
+        words.push_str(&format!(
+            "\n  {:<26} {rate}, {} failures of {}",
+            system.system, system.n_failures, system.n_utterances
+        ));
+    }
+    words
 }
 
 pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Failure> {
@@ -25,6 +40,7 @@ pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Fai
         "config": manifest.config,
         "decode": manifest.decode,
         "max_text_symbols": manifest.ar_contract.max_text_symbols,
+        "evaluation": manifest.evaluation,
         "blake3": origin.blake3,
     });
     let words = format!(
@@ -39,7 +55,7 @@ pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Fai
             || "open vocabulary".to_owned(),
             |w| format!("knows only {} words: {}", w.len(), w.join(" "))
         )
-    );
+    ) + &manifest.evaluation.map_or_else(|| "\nnot evaluated".to_owned(), |e| evaluation(&e));
     print(as_json, &value, &words);
     Ok(())
 }

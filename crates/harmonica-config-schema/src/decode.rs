@@ -1,7 +1,8 @@
 //! How tokens are drawn from the models.
 
-use crate::PerCodebook;
+use crate::error::{Place, Problem, ProblemKind};
 use crate::relations::{Checked, Relations};
+use crate::{ConfigError, ConfigLoader, ExperimentConfig, PerCodebook};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -133,8 +134,34 @@ impl Default for DecodeConfig {
 }
 
 impl DecodeConfig {
+    /// These settings with `decode.KEY=VALUE` arguments in their place.
+    ///
+    /// # Errors
+    /// Every argument that is malformed, out of range, or about anything but decoding.
+    pub fn overridden(&self, arguments: &[String]) -> Result<Self, ConfigError> {
+        let (own, foreign): (Vec<&String>, Vec<&String>) =
+            arguments.iter().partition(|argument| argument.trim_start().starts_with("decode."));
+        let refused = |argument: &&String| Problem {
+            place: Place::Override { argument: (*argument).clone() },
+            key: String::new(),
+            kind: ProblemKind::Override { reason: "only keys under `decode.` can be set here".into() },
+        };
+        ConfigError::unless_empty(foreign.iter().map(refused).collect())?;
+        let whole = ExperimentConfig { decode: self.clone(), ..ExperimentConfig::default() };
+        let unspelled = |error: toml::ser::Error| ConfigError {
+            problems: vec![Problem {
+                place: Place::Program,
+                key: "decode".into(),
+                kind: ProblemKind::Refused { reason: error.to_string() },
+            }],
+        };
+        let text = toml::to_string(&whole).map_err(unspelled)?;
+        let loader = ConfigLoader::new().bytes("the settings before", text);
+        Ok(loader.overrides(own.into_iter().cloned()).load()?.decode)
+    }
+
     /// Checks every value; the list of problems is empty if all are in range.
-    pub fn problems(&self) -> Vec<crate::Problem> {
+    pub fn problems(&self) -> Vec<Problem> {
         crate::loader::problems_of(self, "decode")
     }
 }
@@ -157,5 +184,33 @@ impl Checked for DecodeConfig {
             "1, or set ar.temperature above 0: greedy utterances are all the same".into(),
             &["ar.temperature"],
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_replace_single_settings_and_nothing_but_decoding() {
+        let base = DecodeConfig { best_of: 3, ..DecodeConfig::default() };
+        let base = DecodeConfig { ar: ArDecodeConfig { temperature: 0.5, ..base.ar.clone() }, ..base };
+        let set = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+            base.overridden(&arguments).map_err(|error| error.to_string())
+        };
+        assert_eq!(set(&[]).unwrap(), base);
+        let changed = set(&["decode.ar.temperature=1", "decode.nar.top_p=\"2..=0.9\""]).unwrap();
+        assert_eq!((changed.best_of, changed.ar.temperature), (3, 1.0));
+        assert_eq!(changed.nar.top_p.to_string(), "2..=0.9");
+        for (arguments, word) in [
+            (["seed=3"], "only keys under `decode.`"),
+            (["decode.ar.temperature=9"], "from 0 to 5"),
+            (["decode.ar.temperature=0"], "best_of"),
+            (["decode.ar.temprature=1"], "did you mean"),
+        ] {
+            let error = set(&arguments).unwrap_err();
+            assert!(error.contains(word), "{arguments:?}: {error}");
+        }
     }
 }

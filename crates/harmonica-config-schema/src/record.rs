@@ -3,7 +3,7 @@
 //!
 //! Invariant: a reader of this version reads every record that this version wrote; `format_version` names it.
 
-use crate::Fingerprint;
+use crate::{DecodeConfig, Fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -300,6 +300,9 @@ pub struct EvaluationRecord {
     pub text_normalizer: String,
     /// Fingerprint of the configuration.
     pub config: Fingerprint,
+    /// How the generated systems were drawn; what the codec hears of codebooks 2..Q is in the system's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode: Option<DecodeConfig>,
     /// Held-out figures of the AR and NAR codebooks.
     pub codebooks: Vec<CodebookMetrics>,
     /// All systems, side by side.

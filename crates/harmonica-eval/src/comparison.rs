@@ -128,6 +128,7 @@ fn curves(input: &ComparisonInput) -> String {
     let mut out = chart_svg(
         "validation cross-entropy, nats a token",
         &valid(&|validation| Some(validation.cross_entropy)),
+        &[],
     );
     let lines = input.left.iter().chain(&input.right);
     let mut codebooks: Vec<usize> = lines
@@ -144,9 +145,9 @@ fn curves(input: &ComparisonInput) -> String {
         let of = |v: &ValidationMetrics| {
             v.codebooks.iter().find(|c| c.codebook == *codebook).map(|c| c.cross_entropy)
         };
-        out.push_str(&chart_svg(&title, &valid(&of)));
+        out.push_str(&chart_svg(&title, &valid(&of), &[]));
     }
-    out + &chart_svg("training cross-entropy, nats a token", &train)
+    out + &chart_svg("training cross-entropy, nats a token", &train, &[])
 }
 
 fn validations(c: &RunComparison) -> String {

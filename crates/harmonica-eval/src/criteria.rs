@@ -231,6 +231,7 @@ mod tests {
             recognizer: String::new(),
             text_normalizer: "v1".into(),
             config: Fingerprint::of_bytes(b"c"),
+            decode: None,
             codebooks,
             systems: vec![summarise("generated", vec![Judged { record }], 10)],
             similarity: None,

@@ -389,6 +389,7 @@ mod tests {
             recognizer: "ears".into(),
             text_normalizer: "v1".into(),
             config: Fingerprint::of_bytes(b"config"),
+            decode: None,
             codebooks: Vec::new(),
             systems: vec![summarise("generated", judged, 10)],
             similarity: Some(SimilarityRecord {

@@ -1,19 +1,23 @@
 //! The page: curves, tables, spectrograms and players in one file that opens offline.
 
-use crate::picture::{base64, chart_svg, spectrogram_bmp};
+use crate::picture::{base64, chart_svg, heat_map_svg, spectrogram_bmp};
 use crate::report::{
-    ReportInput, RunCurves, codebooks_table, criteria_table, means_table, similarity_table, systems_table,
+    ReportInput, RunCurves, best_words, codebooks_table, criteria_table, means_table, similarity_table,
+    sitting_words, systems_table,
 };
 use harmonica_audio::{Waveform, load, wav_bytes};
-use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine};
+use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine, ValidationMetrics};
 use std::path::Path;
 
 /// Sentences that get players.
 const N_PLAYERS: usize = 8;
 
+/// Extension of the picture of what a model looked at in the text, beside the wav that it spoke.
+pub const ALIGNMENT: &str = "alignment.bmp";
+
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}\
-svg{max-width:44rem;width:100%;display:block}svg text{font-size:11px}img{height:64px;max-width:16rem;display:block}\
+svg{max-width:44rem;width:100%;display:block}svg text{font-size:11px}img{height:64px;max-width:16rem;display:block}img.alignment{image-rendering:pixelated;margin-top:2px}\
 audio{height:2rem;width:16rem}.bad{color:#b00020}";
 
 pub(crate) fn escape(text: &str) -> String {
@@ -80,16 +84,23 @@ fn curves(run: &RunCurves) -> String {
     }
     let verdicts: Vec<String> =
         validations.iter().map(|v| format!("{} {}", v.update, v.verdict.verdict)).collect();
+    let best = run.best.as_ref().map(|b| (b.update as f64, "best"));
+    let stop = run.metrics.iter().map(MetricsLine::update).max().map(|u| (u as f64, "stop"));
+    let marks: Vec<(f64, &str)> = best.into_iter().chain(stop).collect();
     let model = escape(&run.manifest.model.to_uppercase());
     let mut out = format!(
         "<h2>{model} model</h2><p>{} parameters on {}. Stopped: {}.</p>{}{}<p>Verdicts: {}.</p>",
         run.manifest.n_parameters,
         escape(&run.manifest.device),
         escape(&run.manifest.stopped),
-        chart_svg(&format!("{model}: cross-entropy, nats a token"), &loss),
-        chart_svg(&format!("{model}: effective codes, share of the targets'"), &used),
+        chart_svg(&format!("{model}: cross-entropy, nats a token"), &loss, &marks),
+        chart_svg(&format!("{model}: effective codes, share of the targets'"), &used, &marks),
         escape(&verdicts.join(", "))
     );
+    for words in best_words(run).into_iter().chain(run.sittings.iter().map(sitting_words)) {
+        out.push_str(&format!("<p>{}</p>", escape(&words)));
+    }
+    out.push_str(&heat_maps(&model, &validations));
     if !run.samples.is_empty() {
         out.push_str("<h3>Hear it learn</h3><table><tr><th>update</th><th>one fixed sentence, codebook 1 alone</th></tr>");
         for (update, path) in &run.samples {
@@ -98,6 +109,39 @@ fn curves(run: &RunCurves) -> String {
         out.push_str("</table>");
     }
     out
+}
+
+/// Every codebook at every validation, as cells.
+fn heat_maps(model: &str, validations: &[&ValidationMetrics]) -> String {
+    type Figure = (&'static str, fn(&CodebookMetrics) -> f64);
+    let updates: Vec<u64> = validations.iter().map(|v| v.update).collect();
+    let n_codebooks = validations.first().map_or(0, |v| v.codebooks.len());
+    let figures: [Figure; 3] = [
+        ("cross-entropy, share of the unigram entropy", |c| c.cross_entropy / c.target_entropy.max(1e-9)),
+        ("accuracy", |c| c.accuracy),
+        ("codes in use, share of the targets'", |c| c.utilization_ratio),
+    ];
+    let map = |(title, of): Figure| {
+        let row = |i: usize| {
+            let cells = validations.iter().map_while(|v| v.codebooks.get(i)).map(of).collect();
+            (format!("codebook {}", validations[0].codebooks[i].codebook), cells)
+        };
+        heat_map_svg(&format!("{model}: {title}"), &updates, &(0..n_codebooks).map(row).collect::<Vec<_>>())
+    };
+    figures.map(map).concat()
+}
+
+/// What the model looked at in the text, where it was written beside the wav.
+fn alignment_of(wav: &Path) -> String {
+    std::fs::read(wav.with_extension(ALIGNMENT)).map_or_else(
+        |_| String::new(),
+        |bmp| {
+            format!(
+                "<img alt=\"alignment\" class=\"alignment\" title=\"what the model looked at: time to the right, text upwards\" src=\"data:image/bmp;base64,{}\">",
+                base64(&bmp)
+            )
+        },
+    )
 }
 
 fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
@@ -138,7 +182,14 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
                 continue;
             };
             let heard = u.heard.as_deref().map_or_else(String::new, |h| format!("<br>{}", escape(h)));
-            out.push_str(&format!("<td>{}{heard}</td>", player_of(&root.join(&u.path))));
+            let wav = root.join(&u.path);
+            let reasons = u.failures.join(", ");
+            let failed = if reasons.is_empty() {
+                String::new()
+            } else {
+                format!("<br><span class=\"bad\">{}</span>", escape(&reasons))
+            };
+            out.push_str(&format!("<td>{}{}{heard}{failed}</td>", player_of(&wav), alignment_of(&wav)));
         }
         out.push_str("</tr>");
     }
@@ -151,7 +202,7 @@ pub(crate) fn page(input: &ReportInput) -> String {
         body.push_str(&evaluation(record, &input.root));
     }
     body.extend(input.runs.iter().map(curves));
-    body.push_str("<h2>Configuration, where it differs from the defaults</h2><ul>");
+    body.push_str(&format!("<h2>Configuration, where it differs from {}</h2><ul>", escape(&input.parent)));
     body.extend(input.config.iter().map(|line| format!("<li><code>{}</code></li>", escape(line))));
     document(&input.title, &(body + "</ul>"))
 }

@@ -31,7 +31,9 @@ pub use error::EvalError;
 pub use failures::{FailureInput, FailureKind, TokenTrack, find_failures};
 pub use gate::{GateLimits, check_comparable, gate};
 pub use ge2e::LstmEmbedder;
+pub use html::ALIGNMENT;
 pub use judgement::{JudgementInput, judge_utterance};
+pub use picture::alignment_bmp;
 pub use prosody::measure_prosody;
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use speaker::{

@@ -10,25 +10,18 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// A log-mel spectrogram as an 8-bit grey bitmap, low frequencies at the bottom, loud parts dark.
-pub(crate) fn spectrogram_bmp(waveform: &Waveform) -> Vec<u8> {
-    let rate = waveform.sample_rate_hz();
-    let stft = Stft::new(1024, 640, (rate / 100) as usize);
-    let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 40.0, f64::from(rate) * 0.48);
-    let mel = mel_spectrogram(waveform, &stft, &filters);
-    let width = mel.n_frames();
-    let (low, high) = mel.values.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+/// An 8-bit grey bitmap; `darkness` of a column and a row, from the bottom, between 0 and 1.
+fn grey_bmp(width: usize, height: usize, darkness: impl Fn(usize, usize) -> f32) -> Vec<u8> {
     let row_bytes = width.next_multiple_of(4);
-    let mut pixels = vec![255_u8; row_bytes * N_MELS];
-    for (t, frame) in mel.values.chunks_exact(N_MELS).enumerate() {
-        for (band, value) in frame.iter().enumerate() {
-            let loudness = (value - low) / (high - low).max(1e-6);
-            pixels[band * row_bytes + t] = (255.0 * (1.0 - loudness)) as u8;
+    let mut pixels = vec![255_u8; row_bytes * height];
+    for (row, line) in pixels.chunks_exact_mut(row_bytes.max(1)).enumerate() {
+        for (column, pixel) in line.iter_mut().take(width).enumerate() {
+            *pixel = (255.0 * (1.0 - darkness(column, row).clamp(0.0, 1.0))) as u8;
         }
     }
     let data_at = 14 + 40 + 1024_u32;
     let mut bmp = b"BM".to_vec();
-    for word in [data_at + pixels.len() as u32, 0, data_at, 40, width as u32, N_MELS as u32] {
+    for word in [data_at + pixels.len() as u32, 0, data_at, 40, width as u32, height as u32] {
         bmp.extend(word.to_le_bytes());
     }
     bmp.extend([1, 0, 8, 0]);
@@ -40,8 +33,58 @@ pub(crate) fn spectrogram_bmp(waveform: &Waveform) -> Vec<u8> {
     bmp
 }
 
-/// A line chart: named series of (x, y).
-pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)]) -> String {
+/// A log-mel spectrogram, low frequencies at the bottom, loud parts dark.
+pub(crate) fn spectrogram_bmp(waveform: &Waveform) -> Vec<u8> {
+    let rate = waveform.sample_rate_hz();
+    let stft = Stft::new(1024, 640, (rate / 100) as usize);
+    let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 40.0, f64::from(rate) * 0.48);
+    let mel = mel_spectrogram(waveform, &stft, &filters);
+    let (low, high) = mel.values.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+    grey_bmp(mel.n_frames(), N_MELS, |frame, band| {
+        (mel.values[frame * N_MELS + band] - low) / (high - low).max(1e-6)
+    })
+}
+
+/// What was looked at in the text, a row a frame, as a bitmap: time from left to right, the text from the bottom up.
+pub fn alignment_bmp(rows: &[Vec<f32>]) -> Vec<u8> {
+    let n_symbols = rows.first().map_or(0, Vec::len);
+    let most = rows.iter().flatten().copied().fold(1e-6, f32::max);
+    grey_bmp(rows.len(), n_symbols, |frame, symbol| rows[frame][symbol] / most)
+}
+
+/// A table of cells, light where the value is low: one row a name, one column an update. The values stand in tooltips.
+pub(crate) fn heat_map_svg(title: &str, columns: &[u64], rows: &[(String, Vec<f64>)]) -> String {
+    if columns.is_empty() || rows.is_empty() {
+        return String::new();
+    }
+    let (left, cell_height, top) = (96.0, 18.0, 22.0);
+    let cell_width = (640.0 - left) / columns.len() as f64;
+    let height = top + cell_height * rows.len() as f64 + 18.0;
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 640 {height}\" role=\"img\" aria-label=\"{title}\"><text x=\"0\" y=\"14\" font-weight=\"bold\">{title}</text>"
+    );
+    for (r, (name, values)) in rows.iter().enumerate() {
+        let y = top + cell_height * r as f64;
+        svg.push_str(&format!("<text x=\"0\" y=\"{:.1}\">{name}</text>", y + 13.0));
+        for (c, (value, update)) in values.iter().zip(columns).enumerate() {
+            let share = value.clamp(0.0, 1.0);
+            svg.push_str(&format!(
+                "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{cell_height}\" fill=\"hsl(205,65%,{:.0}%)\"><title>{name}, {update} updates: {value:.3}</title></rect>",
+                left + cell_width * c as f64,
+                cell_width + 0.2,
+                96.0 - 66.0 * share
+            ));
+        }
+    }
+    let (first, last) = (columns[0], columns[columns.len() - 1]);
+    svg + &format!(
+        "<text x=\"{left}\" y=\"{0:.1}\">{first}</text><text x=\"640\" y=\"{0:.1}\" text-anchor=\"end\">{last} updates</text></svg>",
+        height - 4.0
+    )
+}
+
+/// A line chart: named series of (x, y), and vertical marks with their names.
+pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)], marks: &[(f64, &str)]) -> String {
     let points = || series.iter().flat_map(|(_, p)| p.iter());
     if points().next().is_none() {
         return String::new();
@@ -73,6 +116,14 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)]) -> St
         width - 8.0,
         height - 8.0
     ));
+    for (at, name) in marks.iter().filter(|(at, _)| (x0..=x1).contains(at)) {
+        svg.push_str(&format!(
+            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"20\" y2=\"{1}\" stroke=\"#888\" stroke-dasharray=\"4 3\"/><text x=\"{0:.1}\" y=\"{2}\" text-anchor=\"middle\" fill=\"#555\">{name}</text>",
+            x(*at),
+            height - bottom,
+            height - 8.0
+        ));
+    }
     for (i, (name, values)) in series.iter().enumerate() {
         let colour = colours[i % colours.len()];
         let path: Vec<String> = values.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();

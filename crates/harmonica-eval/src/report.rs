@@ -3,7 +3,8 @@
 use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{
-    CriterionRecord, EvaluationRecord, MetricsLine, RunManifest, SimilarityRecord, SystemSimilarity,
+    BestValidation, CriterionRecord, EvaluationRecord, MetricsLine, RunManifest, SimilarityRecord, Sitting,
+    SystemSimilarity,
 };
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ pub struct RunCurves {
     pub metrics: Vec<MetricsLine>,
     /// Sample sentences by update.
     pub samples: Vec<(u64, PathBuf)>,
+    /// The best validation, if there was one.
+    pub best: Option<BestValidation>,
+    /// The processes that trained it; none if they were not recorded.
+    pub sittings: Vec<Sitting>,
 }
 
 /// Everything a report tells of.
@@ -30,7 +35,9 @@ pub struct ReportInput {
     pub evaluation: Option<EvaluationRecord>,
     /// Directory that the evaluation's paths are relative to.
     pub root: PathBuf,
-    /// Keys that differ from the defaults, in words.
+    /// What the configuration is held against: the defaults, or the run that this one follows.
+    pub parent: String,
+    /// Keys that differ from the parent's, in words.
     pub config: Vec<String>,
 }
 
@@ -51,6 +58,40 @@ pub fn report_html(input: &ReportInput) -> String {
 
 pub(crate) fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "not measured".to_owned(), |v| format!("{:.1}%", 100.0 * v))
+}
+
+/// Which checkpoint is the best one, and why.
+pub(crate) fn best_words(run: &RunCurves) -> Option<String> {
+    let best = run.best.as_ref()?;
+    let kept = best
+        .checkpoint
+        .as_ref()
+        .map_or_else(|| "no checkpoint is kept of it".to_owned(), |c| format!("kept as {}", c.display()));
+    Some(format!(
+        "Best after {} updates: validation cross-entropy {:.4}; {kept}.",
+        best.update, best.cross_entropy
+    ))
+}
+
+/// Where and how long a process trained.
+pub(crate) fn sitting_words(sitting: &Sitting) -> String {
+    let e = &sitting.environment;
+    let known = |value: Option<&str>| value.unwrap_or("not recorded").to_owned();
+    let to = sitting.to_update.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let took = sitting.duration_s.map_or_else(String::new, |s| format!(" in {:.1} minutes", s / 60.0));
+    let why =
+        if sitting.ended_because.is_empty() { "still running or killed" } else { &sitting.ended_because };
+    format!(
+        "Updates {} to {to}{took} ({why}): {} on {}, {} threads of {}, {}; program {} at {}.",
+        sitting.from_update,
+        e.device,
+        known(e.cpu.as_deref()),
+        e.n_threads,
+        known(e.n_cpus.map(|n| n.to_string()).as_deref()),
+        e.os,
+        e.program,
+        known(e.commit.as_ref().map(|c| c.id.as_str()))
+    )
 }
 
 /// Header and rows of the table of systems.
@@ -197,6 +238,9 @@ pub fn report_markdown(input: &ReportInput) -> String {
             one_line(m.config.as_str()),
             if m.stopped.is_empty() { "it did not finish".to_owned() } else { one_line(&m.stopped) }
         ));
+        for words in best_words(run).into_iter().chain(run.sittings.iter().map(sitting_words)) {
+            out.push_str(&format!("{}\n\n", one_line(&words)));
+        }
         if let Some(MetricsLine::Validation(v)) =
             run.metrics.iter().rev().find(|l| matches!(l, MetricsLine::Validation(_)))
         {
@@ -236,7 +280,7 @@ pub fn report_markdown(input: &ReportInput) -> String {
         out.push_str("\n### Held-out codebooks\n\n");
         out.push_str(&markdown_table(codebooks_table(evaluation)));
     }
-    out.push_str("\n## Configuration, where it differs from the defaults\n\n");
+    out.push_str(&format!("\n## Configuration, where it differs from {}\n\n", one_line(&input.parent)));
     for line in &input.config {
         out.push_str(&format!("- {}\n", one_line(line)));
     }
@@ -303,7 +347,13 @@ mod tests {
         };
         ReportInput {
             title: HOSTILE.into(),
-            runs: vec![RunCurves { manifest, metrics, samples: Vec::new() }],
+            runs: vec![RunCurves {
+                manifest,
+                metrics,
+                samples: Vec::new(),
+                best: None,
+                sittings: Vec::new(),
+            }],
             evaluation: Some(EvaluationRecord {
                 format_version: 1,
                 suite: HOSTILE.into(),
@@ -311,12 +361,14 @@ mod tests {
                 recognizer: HOSTILE.into(),
                 text_normalizer: HOSTILE.into(),
                 config: fingerprint,
+                decode: None,
                 codebooks: Vec::new(),
                 systems: vec![system],
                 similarity: None,
                 criteria: None,
             }),
             root: ".".into(),
+            parent: HOSTILE.into(),
             config: vec![HOSTILE.into()],
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::InferenceError;
 use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_config_schema::record::{EvaluationRecord, Interval, SystemEvaluation};
 use harmonica_config_schema::{ArModelConfig, DecodeConfig, Fingerprint, NarModelConfig};
 use harmonica_model_core::{InterfaceContract, WeightStore};
 use harmonica_storage::{FileCheck, MANIFEST, Sealed, Staged, StorageError, require_space};
@@ -43,6 +44,54 @@ pub struct BundleManifest {
     pub decode: DecodeConfig,
     /// Updates of the AR and the NAR model.
     pub updates: [u64; 2],
+    /// What an evaluation found, if there was one.
+    #[serde(default)]
+    pub evaluation: Option<BundleEvaluation>,
+}
+
+/// What an evaluation found, for those who choose among bundles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleEvaluation {
+    /// Name of the suite.
+    pub suite: String,
+    /// Fingerprint of its sentences.
+    pub suite_fingerprint: Fingerprint,
+    /// The recognizer; empty if none listened.
+    pub recognizer: String,
+    /// Every system that was judged: the recordings, the codec alone, what the bundle says.
+    pub systems: Vec<SystemFigures>,
+}
+
+/// Figures of one system.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemFigures {
+    /// Its name.
+    pub system: String,
+    /// Utterances that were judged.
+    pub n_utterances: usize,
+    /// Word error rate over the suite, with a 95% interval.
+    pub word_error_rate: Option<Interval>,
+    /// Failures that the detectors found.
+    pub n_failures: usize,
+}
+
+impl From<&EvaluationRecord> for BundleEvaluation {
+    fn from(record: &EvaluationRecord) -> Self {
+        let figures = |s: &SystemEvaluation| SystemFigures {
+            system: s.system.clone(),
+            n_utterances: s.utterances.len(),
+            word_error_rate: s.word_error_rate,
+            n_failures: s.failures.values().sum(),
+        };
+        Self {
+            suite: record.suite.clone(),
+            suite_fingerprint: record.suite_fingerprint.clone(),
+            recognizer: record.recognizer.clone(),
+            systems: record.systems.iter().map(figures).collect(),
+        }
+    }
 }
 
 /// What a bundle is made of.

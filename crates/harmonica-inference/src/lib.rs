@@ -22,7 +22,9 @@ mod replay;
 mod speech;
 mod synthesizer;
 
-pub use bundle::{BUNDLE_VERSION, Bundle, BundleManifest, BundleOrigin, BundleParts};
+pub use bundle::{
+    BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleOrigin, BundleParts, SystemFigures,
+};
 pub use error::InferenceError;
 pub use harmonica_audio::Waveform;
 pub use harmonica_codec::CodecTokens;

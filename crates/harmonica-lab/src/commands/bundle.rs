@@ -1,11 +1,12 @@
 //! `bundle`: one directory that speaks.
 
+use crate::commands::gate;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
 use harmonica_data::{Split, TokenCache};
-use harmonica_inference::{BUNDLE_VERSION, Bundle, BundleManifest, BundleParts};
+use harmonica_inference::{BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleParts};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use harmonica_training::{Checkpoint, WeightKind};
 use std::collections::BTreeSet;
@@ -35,6 +36,9 @@ pub(crate) struct BundleArguments {
     /// Decode settings as a JSON file, such as the one that an evaluation on validation chose
     #[arg(long, value_name = "FILE")]
     decode: Option<PathBuf>,
+    /// What `harmonica-lab evaluate` found for this very bundle (eval.json); `harmonica inspect` shows it
+    #[arg(long, value_name = "FILE")]
+    evaluation: Option<PathBuf>,
 }
 
 fn config_of(checkpoint: &Checkpoint) -> Result<ExperimentConfig, Failure> {
@@ -93,6 +97,7 @@ pub(crate) fn collect(
         known_words,
         decode,
         updates: [ar.state().update, nar.state().update],
+        evaluation: None,
     };
     Ok(BundleParts {
         manifest,
@@ -103,7 +108,20 @@ pub(crate) fn collect(
 }
 
 pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failure> {
-    let parts = collect(&arguments.ar, &arguments.nar, &arguments.codec, arguments.decode.as_deref())?;
+    let mut parts = collect(&arguments.ar, &arguments.nar, &arguments.codec, arguments.decode.as_deref())?;
+    if let Some(path) = &arguments.evaluation {
+        let record = gate::read(path)?;
+        if record.config != parts.manifest.config {
+            let message = format!(
+                "`{}` judged the configuration {}, these checkpoints come from {}; evaluate their own bundle",
+                path.display(),
+                record.config.as_str(),
+                parts.manifest.config.as_str()
+            );
+            return Err(Failure { code: 1, ..Failure::error(message) });
+        }
+        parts.manifest.evaluation = Some(BundleEvaluation::from(&record));
+    }
     Bundle::write(&parts, &arguments.output)?;
     let words =
         format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));

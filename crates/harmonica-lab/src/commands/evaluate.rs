@@ -12,10 +12,11 @@ use harmonica_config_schema::record::{
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
-    CommandTranscriber, EvalSuite, Judged, JudgementInput, LstmEmbedder, Sentence, SpeakerEmbedder,
-    SpectralStatistics, TokenTrack, Transcriber, check_comparable, judge_utterance, summarise,
+    ALIGNMENT, CommandTranscriber, EvalSuite, Judged, JudgementInput, LstmEmbedder, Sentence,
+    SpeakerEmbedder, SpectralStatistics, TokenTrack, Transcriber, alignment_bmp, check_comparable,
+    judge_utterance, summarise,
 };
-use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer};
+use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer, TextAttention};
 use harmonica_storage::{StorageError, make_directory, publish};
 use harmonica_text::NORMALIZER_VERSION;
 use rayon::prelude::*;
@@ -69,6 +70,9 @@ pub(crate) struct EvaluateArguments {
     /// Metrics of a run (metrics.jsonl), whose last validation is quoted; may be repeated
     #[arg(long, value_name = "FILE")]
     metrics: Vec<PathBuf>,
+    /// Draw otherwise than the bundle does: decode.KEY=VALUE, such as decode.ar.temperature=0.6; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -132,6 +136,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     let bundle = Bundle::open(&bundle_dir)?;
     let config = bundle.manifest.config.clone();
     let synthesizer = Synthesizer::from_bundle(bundle, DevicePreference::Auto)?;
+    let decode = synthesizer.decode_config().overridden(&arguments.overrides)?;
     let mut suite = EvalSuite::read(&arguments.suite)?;
     if let Some(n) = arguments.max_sentences {
         suite.sentences.truncate(n.max(1));
@@ -149,6 +154,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         recognizer: arguments.recognizer.clone(),
         text_normalizer: NORMALIZER_VERSION.into(),
         config,
+        decode: Some(decode.clone()),
         codebooks,
         systems: Vec::new(),
         similarity: None,
@@ -168,15 +174,19 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         let dir = arguments.output.join("wavs").join(&folder);
         make_directory(&dir)?;
         let one = |sentence: &Sentence| -> Result<Option<Judged>, Failure> {
-            let waveform = speak(system, sentence, &suite, &synthesizer, arguments.seed)?;
+            let waveform = speak(system, sentence, &suite, &synthesizer, &decode, arguments.seed)?;
             if let Ok(mut meter) = meter.lock() {
                 meter.1 += 1;
                 let done = meter.1;
                 meter.0.at(done);
             }
-            let Some((waveform, codes)) = waveform else { return Ok(None) };
+            let Some(Spoken { waveform, codes, attention }) = waveform else { return Ok(None) };
             let path = dir.join(format!("{}.wav", sentence.id));
             save(&path, &waveform)?;
+            if let Some(attention) = attention {
+                let rows: Vec<Vec<f32>> = (0..attention.n_frames()).map(|t| attention.total(t)).collect();
+                publish(&path.with_extension(ALIGNMENT), &alignment_bmp(&rows))?;
+            }
             let record =
                 judge(sentence, &waveform, &codes, &path, &arguments.output, &suite, synthesizer.codec())?;
             Ok(Some(Judged { record }))
@@ -240,34 +250,54 @@ fn write(record: &EvaluationRecord, dir: &Path) -> Result<(), Failure> {
     Ok(publish(&path, &json)?)
 }
 
-/// The waveform and the codes of codebook 1 that the AR model wrote for it, if it did.
+/// What a system says.
+struct Spoken {
+    waveform: Waveform,
+    /// Codebook 1, if the AR model wrote it.
+    codes: Vec<i32>,
+    /// What the AR model looked at, if it wrote.
+    attention: Option<TextAttention>,
+}
+
+impl From<Waveform> for Spoken {
+    fn from(waveform: Waveform) -> Self {
+        Self { waveform, codes: Vec::new(), attention: None }
+    }
+}
+
+/// What a system makes of a sentence; nothing where it needs a recording and there is none.
 fn speak(
     system: System,
     sentence: &Sentence,
     suite: &EvalSuite,
     synthesizer: &Synthesizer,
+    decode: &DecodeConfig,
     seed: u64,
-) -> Result<Option<(Waveform, Vec<i32>)>, Failure> {
+) -> Result<Option<Spoken>, Failure> {
     let natural = || sentence.audio.as_ref().map(|audio| load(&suite.root.join(audio))).transpose();
     let request = |kind: NarDecodeKind| {
-        let mut decode: DecodeConfig = synthesizer.decode_config().clone();
+        let mut decode = decode.clone();
         decode.nar.kind = kind;
         let request = SynthesisRequest::new(&sentence.text).seed(seed).decode(decode);
         if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) }
     };
     Ok(match system {
-        System::Source => natural()?.map(|waveform| (waveform, Vec::new())),
+        System::Source => natural()?.map(Spoken::from),
         System::Codec(n) => match natural()? {
-            Some(waveform) => Some((synthesizer.resynthesise(&waveform, n)?.0, Vec::new())),
+            Some(waveform) => Some(synthesizer.resynthesise(&waveform, n)?.0.into()),
             None => None,
         },
         System::Refilled(kind) => match natural()? {
-            Some(waveform) => Some((synthesizer.refill(&waveform, &request(kind))?, Vec::new())),
+            Some(waveform) => Some(synthesizer.refill(&waveform, &request(kind))?.into()),
             None => None,
         },
         System::Generated(kind) => {
             let speech = synthesizer.speak(&request(kind))?;
-            Some((speech.waveform, speech.codes.into_iter().next().unwrap_or_default()))
+            Some(Spoken {
+                waveform: speech.waveform,
+                codes: speech.codes.into_iter().next().unwrap_or_default(),
+                attention: Some(speech.attention),
+            })
         }
     })
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use harmonica_config_schema::record::EvaluationRecord;
 use harmonica_config_schema::{ConfigDiff, ConfigLoader, ExperimentConfig};
 use harmonica_eval::{ReportInput, RunCurves, write_report};
-use harmonica_training::RunDir;
+use harmonica_training::{RunDir, RunReading};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `report`.
@@ -18,6 +18,9 @@ pub(crate) struct ReportArguments {
     /// Where report.md and report.html go; the run directory if left out
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Run that this one follows: the configuration is held against its, not against the defaults
+    #[arg(long, value_name = "RUN_DIR")]
+    parent: Option<PathBuf>,
 }
 
 fn curves(dir: &Path) -> Result<Option<RunCurves>, Failure> {
@@ -42,7 +45,11 @@ fn curves(dir: &Path) -> Result<Option<RunCurves>, Failure> {
         })
         .collect();
     samples.sort();
-    Ok(Some(RunCurves { manifest, metrics: run.metrics(), samples }))
+    let (best, sittings) = match RunReading::open(dir) {
+        Ok(reading) => (reading.summary.best, reading.sittings),
+        Err(_) => (None, Vec::new()),
+    };
+    Ok(Some(RunCurves { manifest, metrics: run.metrics(), samples, best, sittings }))
 }
 
 pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failure> {
@@ -66,18 +73,28 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
             root.display()
         )));
     }
-    let config_path =
-        [root.join("config.toml"), root.join("ar/config.toml")].into_iter().find(|p| p.exists());
-    let config = match config_path {
-        Some(path) => {
-            let diff =
-                ConfigDiff::between(&ExperimentConfig::default(), &ConfigLoader::new().file(path).load()?);
-            diff.entries.iter().map(|e| format!("{} = {} (default {})", e.key, e.right, e.left)).collect()
-        }
-        None => Vec::new(),
+    let config_of = |root: &Path| {
+        let mut paths = [root.join("config.toml"), root.join("ar/config.toml")].into_iter();
+        paths.find(|p| p.exists()).map(|path| ConfigLoader::new().file(path).load()).transpose()
     };
+    let (parent, parent_config) = match &arguments.parent {
+        None => ("the defaults".to_owned(), ExperimentConfig::default()),
+        Some(dir) => match config_of(dir)? {
+            Some(config) => (format!("that of {}", dir.display()), config),
+            None => {
+                return Err(Failure::error(format!(
+                    "`{}` holds no config.toml; give a run directory",
+                    dir.display()
+                )));
+            }
+        },
+    };
+    let config = config_of(root)?.map_or_else(Vec::new, |config| {
+        let diff = ConfigDiff::between(&parent_config, &config);
+        diff.entries.iter().map(|e| format!("{} = {} (there {})", e.key, e.right, e.left)).collect()
+    });
     let title = runs.first().map_or_else(|| "Evaluation".to_owned(), |r| r.manifest.name.clone());
-    let input = ReportInput { title, runs, evaluation, root: root.clone(), config };
+    let input = ReportInput { title, runs, evaluation, root: root.clone(), parent, config };
     let dir = arguments.output.as_ref().unwrap_or(root);
     write_report(&input, dir)?;
     let path = dir.join("report.html");
