@@ -18,7 +18,7 @@ pub const ALIGNMENT: &str = "alignment.bmp";
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}\
 svg{max-width:44rem;width:100%;display:block}svg text{font-size:11px}img{height:64px;max-width:16rem;display:block}img.alignment{image-rendering:pixelated;margin-top:2px}\
-audio{height:2rem;width:16rem}.bad{color:#b00020}";
+audio{height:2rem;width:16rem}.bad{color:#b00020}.wide{overflow-x:auto}td:first-child{min-width:8rem}";
 
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -166,7 +166,7 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         out.push_str("<h3>Criteria</h3>");
         out.push_str(&table(criteria_table(criteria)));
     }
-    out.push_str("<h3>Listen</h3><table><tr><th>text</th>");
+    out.push_str("<h3>Listen</h3><div class=\"wide\"><table><tr><th>text</th>");
     for system in &record.systems {
         out.push_str(&format!("<th>{}</th>", escape(&system.system)));
     }
@@ -193,7 +193,7 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
         }
         out.push_str("</tr>");
     }
-    out + "</table>"
+    out + "</table></div>"
 }
 
 pub(crate) fn page(input: &ReportInput) -> String {

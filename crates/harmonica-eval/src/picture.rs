@@ -118,10 +118,10 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)], marks
     ));
     for (at, name) in marks.iter().filter(|(at, _)| (x0..=x1).contains(at)) {
         svg.push_str(&format!(
-            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"20\" y2=\"{1}\" stroke=\"#888\" stroke-dasharray=\"4 3\"/><text x=\"{0:.1}\" y=\"{2}\" text-anchor=\"middle\" fill=\"#555\">{name}</text>",
+            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"20\" y2=\"{1}\" stroke=\"#888\" stroke-dasharray=\"4 3\"/><text x=\"{0:.1}\" y=\"{2}\" dx=\"-4\" text-anchor=\"end\" fill=\"#555\">{name}</text>",
             x(*at),
             height - bottom,
-            height - 8.0
+            height - bottom - 6.0
         ));
     }
     for (i, (name, values)) in series.iter().enumerate() {
