@@ -5,6 +5,7 @@
 //! Invariant: streaming decode equals offline decode sample for sample, because offline decoding is the stream.
 
 mod audio_codec;
+mod encodec;
 mod error;
 mod kmeans;
 mod linear_maps;
@@ -15,6 +16,7 @@ mod storage;
 mod tokens;
 
 pub use audio_codec::{AudioCodec, DecodeStream};
+pub use encodec::{EnCodec, EnCodecConfig, EnCodecEncodeStream, EncodedChunk, NormType, PadMode};
 pub use error::CodecError;
 pub use mel_rvq::MelRvq;
 pub use storage::{open, open_bytes, parse_tokens, read_tokens, save, write_tokens};
