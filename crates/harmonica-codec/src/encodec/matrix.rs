@@ -97,16 +97,19 @@ impl WithSimd for Task<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Vectors a panel, and as many rows as leave registers for the panel and one input.
-        match (S::F32_LANES, self.matrix.panel_width) {
-            (16, 32) => self.run::<S, 12, 2>(simd),
-            (16, _) => self.run::<S, 12, 1>(simd),
-            (8, 32) => self.run::<S, 3, 4>(simd),
-            (8, _) => self.run::<S, 6, 2>(simd),
-            (4, 32) => self.run::<S, 3, 8>(simd),
-            (4, _) => self.run::<S, 6, 4>(simd),
-            (_, 32) => self.run::<S, 1, 32>(simd),
-            _ => self.run::<S, 1, 16>(simd),
+        // Vectors a panel, and as many rows as leave registers for the panel and one input. Conditions are constants, so that a processor's
+        // code holds its own shapes only.
+        let wide = self.matrix.panel_width == 32;
+        if const { S::F32_LANES == 16 } {
+            if wide { self.run::<S, 12, 2>(simd) } else { self.run::<S, 12, 1>(simd) }
+        } else if const { S::F32_LANES == 8 } {
+            if wide { self.run::<S, 3, 4>(simd) } else { self.run::<S, 6, 2>(simd) }
+        } else if const { S::F32_LANES == 4 } {
+            if wide { self.run::<S, 3, 8>(simd) } else { self.run::<S, 6, 4>(simd) }
+        } else if wide {
+            self.run::<S, 1, 32>(simd)
+        } else {
+            self.run::<S, 1, 16>(simd)
         }
     }
 }
