@@ -15,8 +15,13 @@ const PROJECTIONS: usize = 4;
 /// Steps that a weight's length is divided into.
 const STEPS: f64 = 1024.0;
 
+/// Hash of a model that is used with so many of its codebooks.
+pub(crate) fn with_codebooks(model: &Fingerprint, n_codebooks: usize) -> Fingerprint {
+    Fingerprint::of_bytes(format!("{model} {n_codebooks}").as_bytes())
+}
+
 /// Hash of everything that decides which codes a waveform gets and how codes sound.
-pub(crate) fn fingerprint(config: &EnCodecConfig, weights: &Weights) -> Fingerprint {
+pub(crate) fn of_model(config: &EnCodecConfig, weights: &Weights) -> Fingerprint {
     let mut bytes = RULES_VERSION.as_bytes().to_vec();
     bytes.extend(serde_json::to_vec(config).unwrap_or_default());
     for (name, shape, values) in weights.all() {

@@ -36,8 +36,10 @@ use weights::Weights;
 #[derive(Debug, Clone)]
 pub struct EnCodec {
     config: EnCodecConfig,
-    spec: CodecSpec,
-    fingerprint: Fingerprint,
+    pub(crate) spec: CodecSpec,
+    /// Of the model, however many codebooks are used.
+    model: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     encoder: Seanet,
     decoder: Seanet,
     quantizer: Quantizer,
@@ -51,7 +53,7 @@ impl EnCodec {
     /// What is wrong, naming the key or the tensor.
     pub fn from_bytes(config: EnCodecConfig, safetensors: &[u8]) -> Result<Self, String> {
         let mut weights = Weights::parse(safetensors)?;
-        let fingerprint = fingerprint::fingerprint(&config, &weights);
+        let model = fingerprint::of_model(&config, &weights);
         let encoder = Seanet::encoder(&config, &mut weights)?;
         let decoder = Seanet::decoder(&config, &mut weights)?;
         let shape = [config.codebook_size, config.hidden_size];
@@ -67,7 +69,8 @@ impl EnCodec {
             codebook_size: config.codebook_size,
         };
         let quantizer = Quantizer::new(codebooks, config.hidden_size);
-        Ok(Self { config, spec, fingerprint, encoder, decoder, quantizer })
+        let fingerprint = fingerprint::with_codebooks(&model, spec.n_codebooks);
+        Ok(Self { config, spec, model, fingerprint, encoder, decoder, quantizer })
     }
 
     /// The same model, speaking in its first `n_codebooks` codebooks.
@@ -80,6 +83,7 @@ impl EnCodec {
             return Err(CodecError::Tokens { reason });
         }
         self.spec.n_codebooks = n_codebooks;
+        self.fingerprint = fingerprint::with_codebooks(&self.model, n_codebooks);
         Ok(self)
     }
 
@@ -147,6 +151,11 @@ impl AudioCodec for EnCodec {
     }
 
     fn encode(&self, waveform: &Waveform) -> Result<CodecTokens, CodecError> {
+        if self.config.audio_channels != 1 || self.config.normalize || self.config.chunk_length_s.is_some() {
+            let reason =
+                "this model's chunks carry scales beside their codes, for which `encode_chunks` is there";
+            return Err(CodecError::Tokens { reason: reason.into() });
+        }
         let waveform = resample(waveform, self.spec.sample_rate_hz)?;
         let n_samples = waveform.samples().len();
         if n_samples == 0 {

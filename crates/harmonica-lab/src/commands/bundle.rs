@@ -53,11 +53,8 @@ pub(crate) fn collect(
     let (ar_contract, nar_contract) = (ar.contract().clone(), nar.contract().clone());
     ar_contract.check_nar(&nar_contract)?;
     let open = harmonica_codec::open(codec)?;
-    {
-        use harmonica_codec::AudioCodec;
-        ar_contract.check_codec(open.spec(), open.fingerprint())?;
-        ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
-    }
+    ar_contract.check_codec(open.spec(), open.fingerprint())?;
+    ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
     let decode: DecodeConfig = match decode {
         None => config.decode.clone(),
         Some(path) => {
