@@ -1,5 +1,7 @@
 //! What is wrong with an EnCodec model's files is said by name, and a model can be sealed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has nothing to show")]
+
 use harmonica_codec::{AudioCodec, Bandwidth, CodecError, import_encodec, open, open_encodec};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;

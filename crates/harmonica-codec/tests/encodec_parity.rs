@@ -5,6 +5,8 @@
 //! input the activations of every layer (`NAME.input`, `NAME.enc.I`, `NAME.quantized`, `NAME.dec.I`).
 //! `HARMONICA_ENCODEC_FIXTURES` names directories beside the committed ones, separated by colons.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has nothing to show")]
+
 use harmonica_codec::{AudioCodec, EnCodec, EnCodecConfig, EncodedChunk};
 use harmonica_config_schema::CodebookIndex;
 use safetensors::tensor::{Dtype, SafeTensors};

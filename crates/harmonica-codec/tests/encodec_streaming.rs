@@ -1,5 +1,7 @@
 //! EnCodec piece by piece equals EnCodec as a whole, bit for bit.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has nothing to show")]
+
 use harmonica_codec::{AudioCodec, EnCodec, EnCodecConfig};
 use harmonica_config_schema::RandomStream;
 use std::path::Path;

@@ -16,7 +16,7 @@ use super::weights::Weights;
 enum Layer {
     Conv(Conv),
     Transposed(ConvTransposed),
-    Residual(Residual),
+    Residual(Box<Residual>),
     Lstm(Lstm),
 }
 
@@ -95,7 +95,7 @@ impl Builder<'_> {
             } else {
                 None
             };
-            self.add(Layer::Residual(Residual { branch: [first, second], shortcut }));
+            self.add(Layer::Residual(Box::new(Residual { branch: [first, second], shortcut })));
         }
         Ok(())
     }
