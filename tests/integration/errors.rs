@@ -77,6 +77,8 @@ fn samples() -> Vec<Sample> {
         TextError::UnknownCharacter { character: 'q' } => ["q"],
         TextError::Vocabulary { reason: "twice an a" } => ["twice an a"],
         CodecError::Read { path: "a/codec", reason: "no file" } => ["a/codec", "no file"],
+        CodecError::EnCodecModel { path: "a/encodec", reason: "tensor `x` is missing" } => ["a/encodec", "`x` is missing", "config.json"],
+        CodecError::Kind { path: "a/codec", found: "encodec", asked: "mel_rvq" } => ["a/codec", "encodec", "mel_rvq", "codec.kind"],
         CodecError::TooLittleAudio { needed: 1024_usize, found: 7_usize } => ["1024", "7"],
         CodecError::NotNumbers {} => ["samples"],
         CodecError::Tokens { reason: "code 2000 is beyond 1023" } => ["code 2000"],

@@ -1,7 +1,7 @@
 //! What every codec can do.
 
 use crate::{CodecError, CodecTokens};
-use harmonica_audio::Waveform;
+use harmonica_audio::{MelFilterbank, MelSpectrum, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint};
 
 /// A codec: waveform to codes and back. Latents are the sums of codebook vectors, `[T, D]` frame by frame, so that a
@@ -24,6 +24,19 @@ pub trait AudioCodec: Send + Sync {
     /// # Errors
     /// A rate that cannot be converted, or an empty waveform.
     fn encode(&self, waveform: &Waveform) -> Result<CodecTokens, CodecError>;
+
+    /// Log-mel spectrum of a waveform, by which its distortion is measured: windows of about 40 ms every 10 ms, 80 bands up to 7600 Hz.
+    ///
+    /// # Errors
+    /// A rate that cannot be converted.
+    fn mel(&self, waveform: &Waveform) -> Result<MelSpectrum, CodecError> {
+        let rate_hz = self.spec().sample_rate_hz;
+        let window = (rate_hz / 25) as usize;
+        let stft = Stft::new(window.next_power_of_two(), window, (rate_hz / 100) as usize);
+        let high_hz = 7600.0_f64.min(f64::from(rate_hz) / 2.0);
+        let filters = MelFilterbank::new(80, stft.n_bins(), rate_hz, 40.0, high_hz);
+        Ok(mel_spectrogram(&resample(waveform, rate_hz)?, &stft, &filters))
+    }
 
     /// Starts a decoder that takes latents piece by piece.
     fn decode_stream(&self) -> Box<dyn DecodeStream + '_>;

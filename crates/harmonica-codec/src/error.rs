@@ -16,6 +16,27 @@ pub enum CodecError {
         /// What is wrong.
         reason: String,
     },
+    /// The files of an EnCodec model cannot be used.
+    #[error(
+        "cannot use the EnCodec model at `{}`: {reason}; it takes a directory with `config.json` and `model.safetensors` of a mono model \
+         such as facebook/encodec_24khz", path.display()
+    )]
+    EnCodecModel {
+        /// Directory.
+        path: PathBuf,
+        /// What is wrong, naming the key or the tensor.
+        reason: String,
+    },
+    /// The codec is of another kind than asked for.
+    #[error("the codec at `{}` is of kind `{found}`, not `{asked}`; set codec.kind or codec.dir", path.display())]
+    Kind {
+        /// Directory.
+        path: PathBuf,
+        /// Kind of the codec that stands there.
+        found: String,
+        /// Kind asked for.
+        asked: String,
+    },
     /// Its files cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

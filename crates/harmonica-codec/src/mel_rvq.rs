@@ -11,7 +11,7 @@ use crate::mel_inverse::MelInverse;
 use crate::phase::PhaseStream;
 use crate::{CodecError, CodecTokens};
 use half::f16;
-use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
+use harmonica_audio::{MelFilterbank, MelSpectrum, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint, MelRvqConfig};
 
 /// Weights of a fitted codec.
@@ -119,14 +119,6 @@ impl MelRvq {
             MelRvqWeights { mean, analysis, synthesis: halved(synthesis), codebooks },
         )
     }
-
-    /// Log-mel spectrum of a waveform in this codec's own frames; the measure of its distortion.
-    ///
-    /// # Errors
-    /// A rate that cannot be converted.
-    pub fn mel(&self, waveform: &Waveform) -> Result<harmonica_audio::MelSpectrum, CodecError> {
-        Ok(mel_spectrogram(&resample(waveform, self.config.sample_rate_hz)?, &self.stft, &self.filters))
-    }
 }
 
 /// The transform and the filters that turn samples into mel frames.
@@ -169,6 +161,11 @@ impl AudioCodec for MelRvq {
 
     fn codebook_vectors(&self, codebook: CodebookIndex) -> &[f32] {
         &self.weights.codebooks[codebook.zero_based()]
+    }
+
+    /// In this codec's own frames.
+    fn mel(&self, waveform: &Waveform) -> Result<MelSpectrum, CodecError> {
+        Ok(mel_spectrogram(&resample(waveform, self.config.sample_rate_hz)?, &self.stft, &self.filters))
     }
 
     fn encode(&self, waveform: &Waveform) -> Result<CodecTokens, CodecError> {

@@ -1,5 +1,6 @@
 //! A codec as a sealed directory: `codec.json` (kind, settings, fingerprint) and `codec.safetensors` (weights).
 
+use crate::encodec_files::{self, open_encodec};
 use crate::linear_maps::CONTEXT;
 use crate::mel_rvq::MelRvqWeights;
 use crate::{AudioCodec, CodecError, CodecTokens, MelRvq};
@@ -11,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
-const DESCRIPTION: &str = "codec.json";
+pub(crate) const DESCRIPTION: &str = "codec.json";
 /// 2: weights in f16, synthesis in context.
-const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 const WEIGHTS: &str = "codec.safetensors";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +24,12 @@ struct Description {
     kind: CodecKind,
     fingerprint: Fingerprint,
     mel_rvq: MelRvqConfig,
+}
+
+/// What every kind of codec says of itself.
+#[derive(Debug, Deserialize)]
+struct Kind {
+    kind: CodecKind,
 }
 
 /// Writes a codec to a directory, in the place of a codec that stood there.
@@ -66,18 +73,48 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
     Ok(staged.commit()?)
 }
 
-/// Opens the codec in a directory and checks every byte of it.
+/// Opens the codec in a directory, of whatever kind: one of this crate's own, of which every byte is checked, or an EnCodec model as it
+/// was published.
 ///
 /// # Errors
 /// Files that are missing, damaged or of another version.
-pub fn open(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
-    let damaged = |check: FileCheck| CodecError::Read { path: dir.to_owned(), reason: check.to_string() };
-    let sealed = Sealed::open(dir).map_err(damaged)?;
-    let read = |file: &str| sealed.read(file).map_err(damaged);
-    open_bytes(dir, &read(DESCRIPTION)?, &read(WEIGHTS)?)
+pub fn open(dir: &Path) -> Result<Arc<dyn AudioCodec>, CodecError> {
+    match kind(dir)? {
+        CodecKind::MelRvq => Ok(open_mel_rvq(dir)?),
+        CodecKind::EnCodec => Ok(open_encodec(dir, None)?),
+    }
 }
 
-/// As [`open`], of the bytes of `codec.json` and `codec.safetensors`; `dir` stands for them in errors.
+/// The kind of codec that stands in a directory.
+pub(crate) fn kind(dir: &Path) -> Result<CodecKind, CodecError> {
+    if encodec_files::is_published(dir) {
+        return Ok(CodecKind::EnCodec);
+    }
+    let description: Kind = serde_json::from_slice(&read_sealed(dir, DESCRIPTION)?)
+        .map_err(|e| CodecError::Read { path: dir.join(DESCRIPTION), reason: e.to_string() })?;
+    Ok(description.kind)
+}
+
+/// A file of a sealed codec.
+pub(crate) fn read_sealed(dir: &Path, file: &str) -> Result<Vec<u8>, CodecError> {
+    let damaged = |check: FileCheck| CodecError::Read { path: dir.to_owned(), reason: check.to_string() };
+    Sealed::open(dir).map_err(damaged)?.read(file).map_err(damaged)
+}
+
+/// Opens a fitted codec and checks every byte of it.
+///
+/// # Errors
+/// Files that are missing, damaged or of another version, or a codec of another kind.
+pub fn open_mel_rvq(dir: &Path) -> Result<Arc<MelRvq>, CodecError> {
+    let found = kind(dir)?;
+    if found != CodecKind::MelRvq {
+        let (found, asked) = (found.name().to_owned(), CodecKind::MelRvq.name().to_owned());
+        return Err(CodecError::Kind { path: dir.to_owned(), found, asked });
+    }
+    open_bytes(dir, &read_sealed(dir, DESCRIPTION)?, &read_sealed(dir, WEIGHTS)?)
+}
+
+/// As [`open_mel_rvq`], of the bytes of `codec.json` and `codec.safetensors`; `dir` stands for them in errors.
 ///
 /// # Errors
 /// Files that are damaged or of another version.

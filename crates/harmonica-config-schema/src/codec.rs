@@ -40,6 +40,19 @@ pub enum CodecKind {
     /// Log-mel frames, PCA and residual k-means, fitted on the corpus in seconds.
     #[default]
     MelRvq,
+    /// EnCodec, a neural codec, in the files that the Hugging Face libraries write.
+    #[serde(rename = "encodec")]
+    EnCodec,
+}
+
+impl CodecKind {
+    /// Its name in configurations and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MelRvq => "mel_rvq",
+            Self::EnCodec => "encodec",
+        }
+    }
 }
 
 /// The codec of a run.
@@ -52,11 +65,33 @@ pub struct CodecConfig {
     pub dir: String,
     /// Settings of a fit of `mel_rvq`.
     pub mel_rvq: MelRvqConfig,
+    /// How `encodec` is used.
+    pub encodec: EnCodecSettings,
 }
 
 impl Default for CodecConfig {
     fn default() -> Self {
-        Self { kind: CodecKind::MelRvq, dir: "runs/codec".into(), mel_rvq: MelRvqConfig::default() }
+        Self {
+            kind: CodecKind::MelRvq,
+            dir: "runs/codec".into(),
+            mel_rvq: MelRvqConfig::default(),
+            encodec: EnCodecSettings::default(),
+        }
+    }
+}
+
+/// How an EnCodec model is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnCodecSettings {
+    /// Bandwidth, in kbit/s: as many codebooks as fit in it, at least one. Default 6.0 (8 codebooks of the 24 kHz model).
+    #[schemars(range(max = 96.0), extend("exclusiveMinimum" = 0.0, "x-unit" = "kbit/s"))]
+    pub bandwidth_kbps: f64,
+}
+
+impl Default for EnCodecSettings {
+    fn default() -> Self {
+        Self { bandwidth_kbps: 6.0 }
     }
 }
 

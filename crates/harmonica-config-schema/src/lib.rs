@@ -32,7 +32,7 @@ mod tokens;
 mod training;
 mod utc_time;
 
-pub use codec::{CodecConfig, CodecKind, CodecSpec, MelRvqConfig};
+pub use codec::{CodecConfig, CodecKind, CodecSpec, EnCodecSettings, MelRvqConfig};
 pub use data::{
     AudioConfig, BatchConfig, CorpusLayout, DataConfig, LoudnessKind, QualityThresholds, SplitConfig,
 };

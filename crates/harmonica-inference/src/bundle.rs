@@ -3,7 +3,7 @@
 //! A sealed directory. Invariant: what opens is whole and belongs together.
 
 use crate::InferenceError;
-use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_codec::AudioCodec;
 use harmonica_config_schema::record::{EvaluationRecord, Interval, SystemEvaluation};
 use harmonica_config_schema::{ArModelConfig, DecodeConfig, Fingerprint, NarModelConfig};
 use harmonica_model_core::{InterfaceContract, WeightStore};
@@ -142,7 +142,7 @@ pub struct Bundle {
     /// NAR weights.
     pub nar: WeightStore,
     /// Codec.
-    pub codec: Arc<MelRvq>,
+    pub codec: Arc<dyn AudioCodec>,
 }
 
 const DESCRIPTION: &str = "bundle.json";

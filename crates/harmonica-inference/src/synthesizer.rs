@@ -3,7 +3,7 @@
 use crate::candidates::Draw;
 use crate::{Bundle, BundleOrigin, InferenceError, Speech, StopReason};
 use harmonica_audio::Waveform;
-use harmonica_codec::{AudioCodec, CodecTokens, MelRvq};
+use harmonica_codec::{AudioCodec, CodecTokens};
 use harmonica_config_schema::{CodebookIndex, DecodeConfig};
 use harmonica_model_core::decode::{ArStop, Centroids, LoopKind, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
@@ -90,7 +90,7 @@ pub struct Synthesizer {
     device: DevicePreference,
     // burn's parameters initialise lazily behind a cell; the lock makes that sound to share.
     models: Mutex<(ArModel, NarModel)>,
-    codec: Arc<MelRvq>,
+    codec: Arc<dyn AudioCodec>,
     tokenizer: TextTokenizer,
     voices: Vec<String>,
     known_words: Option<BTreeSet<String>>,
@@ -99,7 +99,7 @@ pub struct Synthesizer {
 }
 
 /// Centroids of a codec, unscaled, for expected decoding; scaled ones for the models.
-fn geometry(codec: &MelRvq) -> CodecGeometry {
+fn geometry(codec: &dyn AudioCodec) -> CodecGeometry {
     let codebooks = (0..codec.spec().n_codebooks)
         .map(|q| codec.codebook_vectors(CodebookIndex::from_zero_based(q)).to_vec());
     CodecGeometry::new(codebooks, codec.latent_width())
@@ -114,7 +114,7 @@ impl Synthesizer {
         let preference = device.resolved();
         let device = open_device(device)?.device;
         let Bundle { origin, manifest, ar, nar, codec } = bundle;
-        let geometry = geometry(&codec);
+        let geometry = geometry(codec.as_ref());
         let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
         let ar =
             ar.load_into(ArModel::new(&manifest.ar, spec, n_ids, n_voices, Some(&geometry), 0, &device))?;
@@ -149,8 +149,8 @@ impl Synthesizer {
     }
 
     /// The codec.
-    pub fn codec(&self) -> &MelRvq {
-        &self.codec
+    pub fn codec(&self) -> &dyn AudioCodec {
+        self.codec.as_ref()
     }
 
     /// The decode settings that requests use unless they bring their own.

@@ -4,6 +4,7 @@
 //! training its observers. Exit codes: 0 done, 1 refused (stale cache, parts that do not belong together), 2 error, 130
 //! interrupted by a signal, with everything saved.
 
+mod codebook_use;
 mod commands;
 mod failure;
 mod interrupt;

@@ -3,7 +3,7 @@
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use harmonica_audio::save;
-use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_codec::AudioCodec;
 use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
 use harmonica_model_core::ArModel;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// One fixed sentence, spoken by codebook 1 alone at each validation.
 pub(crate) struct HearItLearn {
-    pub(crate) codec: Arc<MelRvq>,
+    pub(crate) codec: Arc<dyn AudioCodec>,
     pub(crate) text: Vec<i32>,
     pub(crate) speaker: i32,
     pub(crate) dir: PathBuf,

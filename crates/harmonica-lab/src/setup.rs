@@ -3,8 +3,10 @@
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
-use harmonica_codec::{AudioCodec, MelRvq};
-use harmonica_config_schema::{CodebookIndex, ConfigLoader, ExperimentConfig, ResolvedConfig, SpecialTokens};
+use harmonica_codec::{AudioCodec, Bandwidth, open_encodec, open_mel_rvq};
+use harmonica_config_schema::{
+    CodebookIndex, CodecConfig, CodecKind, ConfigLoader, ExperimentConfig, ResolvedConfig, SpecialTokens,
+};
 use harmonica_data::{CacheFingerprint, Manifest, TokenCache};
 use harmonica_model_core::{CodecGeometry, InterfaceContract};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
@@ -39,15 +41,22 @@ impl ConfigArguments {
 }
 
 /// The codec of a configuration; one that was fitted with other settings warns.
-pub(crate) fn open_codec(config: &ExperimentConfig, out: Output) -> Result<Arc<MelRvq>, Failure> {
-    let codec = harmonica_codec::open(Path::new(&config.codec.dir))?;
-    if *codec.config() != config.codec.mel_rvq {
-        out.note(&format!(
-            "warning: the codec at `{}` was fitted with other [codec.mel_rvq] settings; `harmonica-lab codec fit` makes a new one",
-            config.codec.dir
-        ));
+pub(crate) fn open_codec(config: &ExperimentConfig, out: Output) -> Result<Arc<dyn AudioCodec>, Failure> {
+    let CodecConfig { kind, dir, mel_rvq, encodec } = &config.codec;
+    match kind {
+        CodecKind::MelRvq => {
+            let codec = open_mel_rvq(Path::new(dir))?;
+            if codec.config() != mel_rvq {
+                out.note(&format!(
+                    "warning: the codec at `{dir}` was fitted with other [codec.mel_rvq] settings; `harmonica-lab codec fit` makes a new one"
+                ));
+            }
+            Ok(codec)
+        }
+        CodecKind::EnCodec => {
+            Ok(open_encodec(Path::new(dir), Some(Bandwidth::Kbps(encodec.bandwidth_kbps)))?)
+        }
     }
-    Ok(codec)
 }
 
 /// Centroids of every codebook, for the models.

@@ -7,6 +7,7 @@ use clap::Args;
 use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
 use harmonica_data::{Split, TokenCache};
 use harmonica_inference::{BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleParts};
+use harmonica_storage::MANIFEST;
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use harmonica_training::{Checkpoint, WeightKind};
 use std::collections::BTreeSet;
@@ -56,12 +57,15 @@ pub(crate) fn collect(
     let (config, nar_config) = (config_of(&ar)?, config_of(&nar)?);
     let (ar_contract, nar_contract) = (ar.contract().clone(), nar.contract().clone());
     ar_contract.check_nar(&nar_contract)?;
-    let open = harmonica_codec::open(codec)?;
-    {
-        use harmonica_codec::AudioCodec;
-        ar_contract.check_codec(open.spec(), open.fingerprint())?;
-        ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
+    if codec.join("config.json").is_file() && !codec.join(MANIFEST).exists() {
+        return Err(Failure::error(format!(
+            "`{}` is an EnCodec model as it was published; a bundle takes it sealed with its bandwidth: `harmonica-lab codec import`",
+            codec.display()
+        )));
     }
+    let open = harmonica_codec::open(codec)?;
+    ar_contract.check_codec(open.spec(), open.fingerprint())?;
+    ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
     let decode: DecodeConfig = match decode {
         None => config.decode.clone(),
         Some(path) => {

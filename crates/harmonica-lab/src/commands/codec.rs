@@ -1,14 +1,18 @@
 //! `codec`: fit, describe and use codecs.
 
+use crate::codebook_use;
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::Subcommand;
 use harmonica_audio::{Waveform, load, save};
-use harmonica_codec::{AudioCodec, CodecTokens, MelRvq, read_tokens, write_tokens};
+use harmonica_codec::{
+    AudioCodec, Bandwidth, CodecTokens, MelRvq, import_encodec, open, open_encodec, read_tokens, write_tokens,
+};
 use harmonica_config_schema::CodebookIndex;
-use harmonica_data::{Manifest, Split, condition};
+use harmonica_data::{Manifest, Split, TokenCache, condition};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Commands about codecs.
 #[derive(Debug, Subcommand)]
@@ -27,12 +31,32 @@ pub(crate) enum CodecCommand {
         #[command(flatten)]
         config: ConfigArguments,
     },
-    /// Describe a codec
-    #[command(after_help = "Example: harmonica-lab codec info --codec runs/demo/codec --json")]
+    /// Seal an EnCodec model with its bandwidth, as bundles hold it
+    #[command(
+        after_help = "Example: harmonica-lab codec import --from encodec_24khz --bandwidth 6.0 --output runs/encodec"
+    )]
+    Import {
+        /// Directory with `config.json` and `model.safetensors`
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Where the codec goes
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// As many codebooks as fit in so many kbit/s [default: 6.0]
+        #[arg(long, value_name = "KBPS")]
+        bandwidth: Option<f64>,
+    },
+    /// Describe a codec, or how the codes of a cache use it
+    #[command(
+        after_help = "Example: harmonica-lab codec info --codec runs/demo/codec --json\n         harmonica-lab codec info --cache runs/demo/cache"
+    )]
     Info {
         /// Codec directory
+        #[arg(long, value_name = "DIR", required_unless_present = "cache")]
+        codec: Option<PathBuf>,
+        /// Token cache
         #[arg(long, value_name = "DIR")]
-        codec: PathBuf,
+        cache: Option<PathBuf>,
     },
     /// Encode a recording to safetensors (`codes`, int32 `[Q, T]`)
     #[command(
@@ -45,6 +69,9 @@ pub(crate) enum CodecCommand {
         /// Keep the first codebooks only
         #[arg(long, value_name = "N")]
         codebooks: Option<usize>,
+        /// Of an EnCodec model: as many codebooks as fit in so many kbit/s
+        #[arg(long, value_name = "KBPS", conflicts_with = "codebooks")]
+        bandwidth: Option<f64>,
         /// Recording
         input: PathBuf,
         /// Safetensors file
@@ -94,9 +121,22 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             harmonica_codec::save(&codec, &output)?;
             describe(&codec, out);
         }
-        CodecCommand::Info { codec } => describe(harmonica_codec::open(&codec)?.as_ref(), out),
-        CodecCommand::Encode { codec, codebooks, input, output } => {
-            let codec = harmonica_codec::open(&codec)?;
+        CodecCommand::Import { from, output, bandwidth } => {
+            describe(import_encodec(&from, bandwidth.map(Bandwidth::Kbps), &output)?.as_ref(), out);
+        }
+        CodecCommand::Info { codec, cache } => {
+            if let Some(codec) = codec {
+                describe(open(&codec)?.as_ref(), out);
+            }
+            if let Some(cache) = cache {
+                codebook_use::tell(&TokenCache::open(&cache, None)?, out);
+            }
+        }
+        CodecCommand::Encode { codec, codebooks, bandwidth, input, output } => {
+            let codec: Arc<dyn AudioCodec> = match bandwidth {
+                Some(kbps) => open_encodec(&codec, Some(Bandwidth::Kbps(kbps)))?,
+                None => open(&codec)?,
+            };
             let n = codebooks.unwrap_or(codec.spec().n_codebooks);
             if n == 0 || n > codec.spec().n_codebooks {
                 return Err(Failure::error(format!(
@@ -113,7 +153,7 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             );
         }
         CodecCommand::Decode { codec, stream_chunk, input, output } => {
-            let codec = harmonica_codec::open(&codec)?;
+            let codec = open(&codec)?;
             let tokens: CodecTokens = read_tokens(&input, codec.spec())?;
             let waveform = match stream_chunk {
                 None => codec.decode(&tokens)?,
@@ -144,7 +184,7 @@ fn spread(n: usize) -> impl Iterator<Item = usize> {
     (0..n).map(move |i| i * step % n)
 }
 
-fn describe(codec: &MelRvq, out: Output) {
+fn describe(codec: &dyn AudioCodec, out: Output) {
     let spec = codec.spec();
     let n_values = codec.codebook_vectors(CodebookIndex::FIRST).len() * spec.n_codebooks;
     let value = serde_json::json!({

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use clap::Args;
 use harmonica_audio::{Waveform, load, save};
-use harmonica_codec::{AudioCodec, MelRvq};
+use harmonica_codec::AudioCodec;
 use harmonica_config_schema::record::{
     CodebookMetrics, EvaluationRecord, FORMAT_VERSION, JudgedUtterance, SystemEvaluation,
 };
@@ -309,7 +309,7 @@ fn judge(
     path: &Path,
     root: &Path,
     suite: &EvalSuite,
-    codec: &MelRvq,
+    codec: &dyn AudioCodec,
 ) -> Result<JudgedUtterance, Failure> {
     let natural = sentence.audio.as_ref().map(|audio| load(&suite.root.join(audio))).transpose()?;
     let mel_distance = match &natural {

@@ -6,7 +6,6 @@ use crate::observers::{HearItLearn, LabObserver};
 use crate::output::Output;
 use crate::setup::{ConfigArguments, contract, geometry, open_cache, open_codec};
 use clap::{Args, ValueEnum};
-use harmonica_codec::AudioCodec;
 use harmonica_config_schema::ResolvedConfig;
 use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
 use harmonica_data::Split;

@@ -1,0 +1,103 @@
+//! What is wrong with an EnCodec model's files is said by name, and a model can be sealed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has nothing to show")]
+
+use harmonica_codec::{AudioCodec, Bandwidth, CodecError, import_encodec, open, open_encodec};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// The tiny model with its tensors changed, opened.
+fn with_changed(change: impl Fn(&mut Tensors)) -> Result<(), CodecError> {
+    let source = fixture("encodec-causal");
+    let bytes = std::fs::read(source.join("model_pairs.safetensors")).unwrap();
+    let mut tensors: Tensors = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .iter()
+        .map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), view.data().to_vec())))
+        .collect();
+    change(&mut tensors);
+    let views = tensors
+        .iter()
+        .map(|(name, (shape, data))| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(source.join("config.json"), dir.path().join("config.json")).unwrap();
+    std::fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap())
+        .unwrap();
+    open_encodec(dir.path(), None).map(|_| ())
+}
+
+#[test]
+fn a_tensor_that_is_renamed_added_misshapen_or_not_finite_is_named() {
+    with_changed(|_| ()).unwrap();
+    let name = "encoder.layers.1.block.3.conv.bias";
+    let renamed = with_changed(|t| {
+        let tensor = t.remove(name).unwrap();
+        t.insert(format!("{name}es"), tensor);
+    });
+    let added = with_changed(|t| {
+        let tensor = t[name].clone();
+        t.insert("encoder.layers.99.conv.bias".into(), tensor);
+    });
+    let misshapen = with_changed(|t| {
+        let (shape, data) = t.get_mut(name).unwrap();
+        shape[0] -= 1;
+        data.truncate(4 * shape[0]);
+    });
+    let not_finite =
+        with_changed(|t| t.get_mut(name).unwrap().1[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
+    let without_length = with_changed(|t| drop(t.remove("decoder.layers.0.conv.weight_g")));
+    for (found, words) in [
+        (renamed, [name, "missing"]),
+        (added, ["encoder.layers.99.conv.bias", "no place"]),
+        (misshapen, [name, "shape"]),
+        (not_finite, [name, "NaN"]),
+        (without_length, ["decoder.layers.0.conv.weight_g", "missing"]),
+    ] {
+        let error = found.unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+}
+
+#[test]
+fn a_truncated_file_and_a_model_with_scales_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = fixture("encodec-causal");
+    std::fs::copy(source.join("config.json"), dir.path().join("config.json")).unwrap();
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    for n in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(dir.path().join("model.safetensors"), &bytes[..n]).unwrap();
+        let error = open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, CodecError::EnCodecModel { .. }), "{error}");
+    }
+    let error = open(&fixture("encodec-stereo")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("scales"), "{error}");
+}
+
+#[test]
+fn a_sealed_model_is_the_published_one_with_its_bandwidth() {
+    let (source, dir) = (fixture("encodec-causal"), tempfile::tempdir().unwrap());
+    let sealed = dir.path().join("sealed");
+    // 4 kbit/s a codebook.
+    let imported = import_encodec(&source, Some(Bandwidth::Kbps(9.0)), &sealed).unwrap();
+    assert_eq!(imported.spec().n_codebooks, 2);
+    let opened = open(&sealed).unwrap();
+    assert_eq!((opened.spec(), opened.fingerprint()), (imported.spec(), imported.fingerprint()));
+    let published = open_encodec(&source, Some(Bandwidth::Codebooks(2))).unwrap();
+    assert_eq!(published.fingerprint(), opened.fingerprint());
+    let wider = open_encodec(&sealed, Some(Bandwidth::Codebooks(3))).unwrap();
+    assert_ne!(wider.fingerprint(), opened.fingerprint(), "other codes are another cache");
+    // Every byte of the sealed form is checked.
+    let weights = sealed.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    assert!(open(&sealed).is_err());
+}
