@@ -7,7 +7,7 @@ use crate::bundle::parts;
 use crate::crashes::{assert_consistent, assert_same, content};
 use crate::resume::{manifest, task_nar};
 use harmonica_config_schema::Conditioning;
-use harmonica_data::{Manifest, TokenCache, preprocess};
+use harmonica_data::{Manifest, Preprocessor, TokenCache};
 use harmonica_inference::{Bundle, SynthesisRequest, SynthesizerBuilder};
 use harmonica_tests::{Fixture, record};
 use harmonica_text::{TextTokenizer, Vocab};
@@ -57,8 +57,7 @@ fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
     let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let done = preprocess(&corpus, &f.config, f.codec.as_ref(), &tokenizer, |_| ())?;
-    done.cache.write(&work.join("cache"), &[])?;
+    let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer).make(&work.join("cache"), |_| ())?;
     done.report.write(&work.join("quality"))?;
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;

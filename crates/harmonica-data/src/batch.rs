@@ -16,6 +16,8 @@ pub struct PromptPolicy {
     pub position: u64,
     /// Longest prompt, in frames.
     pub max_frames: usize,
+    /// Probability that the prompt is another utterance of the speaker, where there is one.
+    pub other_share: f64,
     /// Share of prompts that bring their transcript along.
     pub transcript_share: f64,
     /// Most frames of prompt and target together.
@@ -142,13 +144,11 @@ fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> 
     let rows = cache.utterances();
     let own = &rows[target.0];
     let mut stream = RandomStream::new(policy.seed, "prompt", &[policy.position, target.0 as u64]);
-    let candidates: Vec<usize> = (0..rows.len())
-        .filter(|i| {
-            let row = &rows[*i];
-            *i != target.0 && row.speaker == own.speaker && row.split == own.split && row.text != own.text
-        })
-        .collect();
-    if candidates.is_empty() {
+    let others = || cache.of_voice(own.speaker, own.split).iter().copied();
+    let candidates: Vec<usize> = others().filter(|i| *i != target.0 && rows[*i].text != own.text).collect();
+    // A stream of its own, so that the choice among candidates does not depend on the share.
+    let kind = || RandomStream::new(policy.seed, "prompt kind", &[policy.position, target.0 as u64]).uniform();
+    if candidates.is_empty() || (policy.other_share < 1.0 && kind() >= policy.other_share) {
         let length = (own.n_frames / 3).clamp(1, policy.max_frames);
         *target = (target.0, length, own.n_frames - length);
         return ((target.0, 0, length), false);
