@@ -341,10 +341,39 @@ impl PartialEq for TokenCache {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::shard::shard_bytes;
     use serde_json::{Value, json};
+
+    /// A cache of utterances: speaker, split and codes `[Q, T]`.
+    pub(crate) fn cache_of(n_codebooks: usize, size: usize, rows: &[(usize, Split, Vec<u16>)]) -> TokenCache {
+        let codes: Vec<u16> = rows.iter().flat_map(|(_, _, codes)| codes.clone()).collect();
+        let shard = shard_bytes(&Fingerprint::of(&"settings"), n_codebooks, Vec::new(), &codes).unwrap();
+        let mut first_code = 0;
+        let utterances = rows.iter().enumerate().map(|(i, (speaker, split, codes))| {
+            let n_frames = codes.len() / n_codebooks;
+            let row = json!({
+                "id": format!("u{i}"), "text": format!("text {i}"), "text_ids": [2 + i % 2, 3], "speaker": speaker, "corpus": 0,
+                "split": split, "audio": format!("u{i}.wav"), "shard": 0, "first_code": first_code,
+                "n_frames": n_frames, "n_samples": n_frames,
+            });
+            first_code += codes.len();
+            row
+        });
+        let index = json!({
+            "format_version": FORMAT_VERSION,
+            "spec": {
+                "id": "x", "sample_rate_hz": 1, "hop_samples": 1, "n_codebooks": n_codebooks, "codebook_size": size
+            },
+            "vocab": { "format_version": 1, "characters": ["a", "b"] },
+            "speakers": (0..=rows.iter().map(|row| row.0).max().unwrap_or(0)).map(|s| format!("s{s}")).collect::<Vec<_>>(),
+            "corpora": [""],
+            "shards": ["shards/000000.shard"],
+            "utterances": utterances.collect::<Vec<_>>(),
+        });
+        TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &shard, None).unwrap()
+    }
 
     fn shard() -> Vec<u8> {
         shard_bytes(&Fingerprint::of(&"settings"), 2, Vec::new(), &[1, 2, 3, 4, 5, 6]).unwrap()

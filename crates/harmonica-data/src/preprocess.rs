@@ -56,6 +56,8 @@ pub struct Preprocessed {
     pub report: QualityReport,
     /// What this process did for it.
     pub effort: Effort,
+    /// Whether there was nothing to do.
+    pub was_current: bool,
 }
 
 /// Everything that a cache is made from.
@@ -189,7 +191,12 @@ impl<'a> Preprocessor<'a> {
         dir: &Path,
         progress: impl FnMut(&Effort) + Send,
     ) -> Result<Preprocessed, DataError> {
+        // Asked in this order, a cache that another process finishes meanwhile is noticed by the one or by the other.
         let before = seal(dir);
+        if self.current(dir)?.is_some() {
+            let found = self.found(dir, Effort::default())?;
+            return Ok(Preprocessed { was_current: true, ..found });
+        }
         let effort = self.work(dir, ShardShare::ALL, before.as_deref(), progress)?;
         self.put_together(dir, before.as_deref(), effort)
     }
@@ -245,6 +252,11 @@ impl<'a> Preprocessor<'a> {
         let tally = Tally::new(open.iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
         bench.open()?;
         while !open.is_empty() && !self.is_finished(dir, before, &wanted) {
+            // Whoever finished another cache at this place may have cleared a bench that nobody held at that moment.
+            if !bench.dir().exists() {
+                bench.open()?;
+                open = bench.shards(share);
+            }
             let n_open = open.len();
             let mut left = Vec::new();
             for shard in open {
@@ -282,7 +294,7 @@ impl<'a> Preprocessor<'a> {
     ) -> Result<Preprocessed, DataError> {
         let wanted = self.fingerprint()?;
         let bench = self.bench(dir, &wanted);
-        let _claim = loop {
+        let claim = loop {
             if self.is_finished(dir, before, &wanted) {
                 return self.found(dir, effort);
             }
@@ -307,9 +319,9 @@ impl<'a> Preprocessor<'a> {
         // Shards that cannot be linked are copied.
         require_space(dir, bytes / 64 + (1 << 16))?;
         content.write(dir, &wanted, &shards, &report.files()?)?;
-        drop(_claim);
+        drop(claim);
         clear_benches(dir)?;
-        Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort })
+        Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort, was_current: false })
     }
 
     /// What another process finished.
@@ -318,7 +330,8 @@ impl<'a> Preprocessor<'a> {
         let settings = settings(&self.config.data.audio, self.codec);
         let known = Reuse::gather(dir, &[], &settings);
         let (report, ..) = self.judge(&known.into_rows(), Vec::new())?;
-        Ok(Preprocessed { cache, report, effort })
+        clear_benches(dir)?;
+        Ok(Preprocessed { cache, report, effort, was_current: false })
     }
 
     /// Rows of all shards, and where the shards are.

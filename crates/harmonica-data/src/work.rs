@@ -122,7 +122,7 @@ impl Bench {
     }
 }
 
-/// Removes the benches of a cache on which nobody works any more.
+/// Removes the benches of a cache on which nobody works any more, and what dead processes left beside it.
 pub(crate) fn clear_benches(cache: &Path) -> Result<(), DataError> {
     for dir in benches_of(cache) {
         let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -135,6 +135,9 @@ pub(crate) fn clear_benches(cache: &Path) -> Result<(), DataError> {
         {
             return Err(error.into());
         }
+    }
+    if parent(cache).is_dir() {
+        collect_scratch(parent(cache))?;
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ fn spoken(text: Option<String>) -> Result<String, (&'static str, String)> {
 
 /// `manifest.json` or `manifest.jsonl` of NeMo.
 pub(super) fn nemo(root: &Path) -> Result<Manifest, DataError> {
-    nemo_rows(root, Lines::open(&first_of(root, &["manifest.json", "manifest.jsonl", "manifest.jsonl.gz"]))?)
+    nemo_rows(root, Lines::open(&first_of(root, &["manifest.json", "manifest.jsonl"]))?)
 }
 
 pub(super) fn nemo_rows(root: &Path, mut lines: Lines<'_>) -> Result<Manifest, DataError> {
@@ -175,22 +175,22 @@ fn take(rows: &mut Rows<'_>, id: String, row: Result<Utterance, (&'static str, S
     }
 }
 
-/// `cuts.jsonl` of Lhotse, or its `recordings.jsonl` and `supervisions.jsonl`; all of them gzipped too.
+/// `cuts.jsonl` of Lhotse, or its `recordings.jsonl` and `supervisions.jsonl`.
 pub(super) fn lhotse(root: &Path) -> Result<Manifest, DataError> {
-    let cuts = first_of(root, &["cuts.jsonl", "cuts.jsonl.gz"]);
+    let cuts = root.join("cuts.jsonl");
     if cuts.exists() {
         return lhotse_cuts(root, Lines::open(&cuts)?);
     }
     let mut rows = Rows::new(root);
     let mut recordings: BTreeMap<String, Recording> = BTreeMap::new();
-    let mut lines = Lines::open(&first_of(root, &["recordings.jsonl", "recordings.jsonl.gz"]))?;
+    let mut lines = Lines::open(&root.join("recordings.jsonl"))?;
     while let Some((_, line)) = lines.next()? {
         // A recording that cannot be read is missing wherever it is named, and counted there.
         if let Ok(recording) = object::<Recording>(line) {
             recordings.insert(recording.id.0.clone(), recording);
         }
     }
-    let mut lines = Lines::open(&first_of(root, &["supervisions.jsonl", "supervisions.jsonl.gz"]))?;
+    let mut lines = Lines::open(&root.join("supervisions.jsonl"))?;
     while let Some((number, line)) = lines.next()? {
         match object::<Supervision>(line) {
             Err((reason, detail)) => rows.skip(format!("line-{number}"), reason, detail),

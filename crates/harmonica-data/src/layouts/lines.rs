@@ -1,19 +1,15 @@
 //! Text from outside, line by line.
 //!
-//! In: a file, plain or gzipped; out: its lines. Invariant: what is no regular file is not opened, a line that is too long is
-//! passed over without being kept, and a compressed file that grows without measure is an error.
+//! In: a file; out: its lines. Invariant: what is no regular file is not opened, and a line that is too long is passed over
+//! without being kept.
 
 use crate::DataError;
-use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Longest line; more is no utterance.
 const MAX_LINE_BYTES: usize = 1 << 20;
-
-/// Text compresses to a twentieth at best; what grows far more was made to fill a memory.
-const MAX_GROWTH: u64 = 200;
 
 /// Largest text file that describes one utterance.
 const MAX_TEXT_BYTES: u64 = 1 << 16;
@@ -40,15 +36,10 @@ fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
 }
 
 impl<'a> Lines<'a> {
-    /// Lines of a file; `.gz` is unpacked.
+    /// Lines of a file.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let (file, bytes) = open_regular(path)?;
-        let reader: Box<dyn BufRead> = if path.extension().is_some_and(|e| e == "gz") {
-            let limit = bytes.saturating_mul(MAX_GROWTH).saturating_add(1 << 20);
-            Box::new(BufReader::new(Bounded { inner: MultiGzDecoder::new(BufReader::new(file)), left: limit }))
-        } else {
-            Box::new(BufReader::new(file))
-        };
+        let (file, _) = open_regular(path)?;
+        let reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
         Ok(Self { path: path.to_owned(), reader, number: 0, max_bytes: MAX_LINE_BYTES })
     }
 
@@ -116,20 +107,4 @@ pub(super) fn small_text(root: &Path, path: &Path) -> Result<String, (&'static s
 /// A path as it lies in the corpus.
 pub(super) fn shown(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
-}
-
-/// A reader that refuses to give more than it was allowed.
-struct Bounded<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(into)?;
-        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidData, "it unpacks to far more than text does; unpack it by hand")
-        })?;
-        Ok(n)
-    }
 }

@@ -8,6 +8,8 @@ mod common_voice;
 mod jsonl;
 mod lines;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 pub(crate) use tables::{ljspeech_line, ljspeech_row};

@@ -84,12 +84,15 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
         Some(Step::Finish) => return told(&work.finish(dir)?, arguments, dir, out),
         None => {}
     }
-    if let Some(cache) = work.current(dir)? {
-        up_to_date(&cache, dir, out);
-        return Ok(());
-    }
     let mut progress = Progress::new(out);
     let done = work.make(dir, |effort| progress.at(effort))?;
+    if done.was_current {
+        if let Some(dir) = &arguments.report_dir {
+            done.report.write(dir)?;
+        }
+        up_to_date(&done.cache, dir, out);
+        return Ok(());
+    }
     progress.breakdown(&done.effort);
     told(&done, arguments, dir, out)
 }
@@ -98,7 +101,7 @@ fn up_to_date(cache: &TokenCache, dir: &Path, out: Output) {
     let n = cache.utterances().len();
     let mismatch = cache.accepted_differences();
     let words = format!(
-        "the cache at {} is {}: {n} utterances; its quality report was left as it is",
+        "the cache at {} is {}: {n} utterances",
         dir.display(),
         if mismatch.is_empty() { "up to date" } else { "kept although it was made from something else" }
     );
