@@ -82,7 +82,9 @@ fn each_key_of_the_fingerprint_alone_makes_a_cache_stale_and_is_named() {
         refused(key, &fingerprint(&config));
     }
     // What no setting of the configuration changes: the codec, the text's rules, the corpus.
-    for key in ["codec.fingerprint", "codec.sample_rate_hz", "text.normalizer", "text.vocabulary", "corpus.manifest"] {
+    for key in
+        ["codec.fingerprint", "codec.sample_rate_hz", "text.normalizer", "text.vocabulary", "corpus.manifest"]
+    {
         let mut wanted = fingerprint(&f.config);
         wanted.keys.insert(key.into(), "another".into());
         refused(key, &wanted);

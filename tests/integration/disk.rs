@@ -71,7 +71,8 @@ fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
     let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer).make(&work.join("cache"), |_| ())?;
+    let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer)
+        .make(&work.join("cache"), |_| ())?;
     done.report.write(&work.join("quality"))?;
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;

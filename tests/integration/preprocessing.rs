@@ -70,7 +70,8 @@ fn scratch_bytes(dir: &Path) -> u64 {
     let is_scratch = |name: &str| name.split('/').any(|part| part.starts_with(".staging-"));
     // A directory that is being put together holds second names of finished shards, which take no room.
     let is_linked = |name: &str| name.contains("/shards/");
-    let bytes = files.iter().filter(|(name, _)| is_scratch(name) && !is_linked(name)).map(|(_, b)| b.len() as u64);
+    let bytes =
+        files.iter().filter(|(name, _)| is_scratch(name) && !is_linked(name)).map(|(_, b)| b.len() as u64);
     bytes.sum()
 }
 
@@ -78,7 +79,12 @@ fn scratch_bytes(dir: &Path) -> u64 {
 fn a_cache_that_was_killed_again_and_again_is_the_same_bytes() {
     let (_dir, fixture, wanted) = fixture();
     let n_kills = std::env::var("HARMONICA_N_KILLS").map_or(N_KILLS, |n| n.parse().unwrap());
-    let largest = wanted.values().map(|bytes| bytes.len() as u64).max().unwrap();
+    let bytes = |of_shards: bool| {
+        let files = wanted.iter().filter(move |(name, _)| name.starts_with("shards/") == of_shards);
+        files.map(|(_, bytes)| bytes.len() as u64)
+    };
+    // One shard that is being written, or the tables of a cache that is being put together.
+    let most_allowed = bytes(true).max().unwrap().max(bytes(false).sum());
     let (mut kills, mut caches, mut most_scratch) = (0, 0, 0);
     while kills < n_kills {
         let root = fixture.join(format!("killed-{caches}"));
@@ -106,13 +112,16 @@ fn a_cache_that_was_killed_again_and_again_is_the_same_bytes() {
         std::fs::remove_dir_all(&root).unwrap();
         caches += 1;
     }
-    assert!(most_scratch <= largest, "{most_scratch} bytes of scratch, the largest file has {largest}");
-    record("R5", &[
-        ("preprocessing kills", kills as f64),
-        ("caches compared", f64::from(caches)),
-        ("most scratch bytes", most_scratch as f64),
-        ("largest file bytes", largest as f64),
-    ]);
+    assert!(most_scratch <= most_allowed, "{most_scratch} bytes of scratch, {most_allowed} are allowed");
+    record(
+        "R5",
+        &[
+            ("preprocessing kills", kills as f64),
+            ("caches compared", f64::from(caches)),
+            ("most scratch bytes", most_scratch as f64),
+            ("most scratch bytes allowed", most_allowed as f64),
+        ],
+    );
 }
 
 #[test]
@@ -139,7 +148,10 @@ fn eight_processes_make_one_cache_and_no_shard_twice() {
     let n_shards = wanted.keys().filter(|name| name.starts_with("shards/")).count() as u64;
     // Those that came late found the cache finished.
     assert_eq!((efforts, made), (8, n_shards));
-    record("R9", &[("processes on one cache", 8.0), ("shards made", made as f64), ("shards", n_shards as f64)]);
+    record(
+        "R9",
+        &[("processes on one cache", 8.0), ("shards made", made as f64), ("shards", n_shards as f64)],
+    );
 }
 
 #[test]
@@ -182,5 +194,7 @@ fn only_what_changed_is_encoded_again_and_the_result_is_that_of_a_fresh_start() 
     assert_same(&content(&cache), &content(&fresh), "from an older cache");
     with_work(&fixture, |work| assert!(work.current(&cache).unwrap().is_some()));
     harmonica_audio::save(&corpus.join("wavs/u03.wav"), &speech("aaaaaa", 1)).unwrap();
-    with_work(&fixture, |work| assert!(work.current(&cache).unwrap().is_none(), "audio changed under the same row"));
+    with_work(&fixture, |work| {
+        assert!(work.current(&cache).unwrap().is_none(), "audio changed under the same row")
+    });
 }

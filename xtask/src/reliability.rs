@@ -71,7 +71,12 @@ const TESTS: [Tests; 14] = [
         filters: &["preprocessing::"],
         full: &[("HARMONICA_N_KILLS", "200")],
     },
-    Tests { row: "R10", about: "hostile manifests", filters: &["manifest::", "layouts::", "hostile"], full: &[] },
+    Tests {
+        row: "R10",
+        about: "hostile manifests",
+        filters: &["manifest::", "layouts::", "hostile"],
+        full: &[],
+    },
     Tests { row: "R11", about: "headers and files that claim too much", filters: &["bombs"], full: &[] },
     Tests {
         row: "R12",

@@ -147,7 +147,8 @@ fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> 
     let others = || cache.of_voice(own.speaker, own.split).iter().copied();
     let candidates: Vec<usize> = others().filter(|i| *i != target.0 && rows[*i].text != own.text).collect();
     // A stream of its own, so that the choice among candidates does not depend on the share.
-    let kind = || RandomStream::new(policy.seed, "prompt kind", &[policy.position, target.0 as u64]).uniform();
+    let kind =
+        || RandomStream::new(policy.seed, "prompt kind", &[policy.position, target.0 as u64]).uniform();
     if candidates.is_empty() || (policy.other_share < 1.0 && kind() >= policy.other_share) {
         let length = (own.n_frames / 3).clamp(1, policy.max_frames);
         *target = (target.0, length, own.n_frames - length);

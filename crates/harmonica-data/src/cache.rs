@@ -86,7 +86,8 @@ impl Content {
         let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
         let mut names = Vec::new();
         for (i, path) in shards.iter().enumerate() {
-            let bytes = Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+            let bytes =
+                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
             let name = format!("shards/{i:06}-{}.shard", &Fingerprint::of_bytes(&bytes).as_str()[..16]);
             staged.link(&name, path)?;
             names.push(name);

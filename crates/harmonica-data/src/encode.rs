@@ -8,7 +8,9 @@ use crate::reuse::Reuse;
 use crate::shard::ShardRow;
 use crate::stages::{StageSeconds, clocked};
 use crate::{DataError, Manifest, QualityFilter, Utterance};
-use harmonica_audio::{AudioError, QualityStats, Waveform, level_loudness, load_bytes, measure, trim_silence};
+use harmonica_audio::{
+    AudioError, QualityStats, Waveform, level_loudness, load_bytes, measure, trim_silence,
+};
 use harmonica_codec::AudioCodec;
 use harmonica_config_schema::{AudioConfig, ExperimentConfig, Fingerprint};
 use harmonica_text::TextTokenizer;
@@ -105,7 +107,9 @@ impl RowEncoder<'_> {
         })?;
         let known = row.source.as_ref().and_then(|source| self.reuse.find(source));
         if let Some((known, known_codes)) = known
-            && (known.n_frames > 0 || known.fault.is_some() || !self.is_wanted(utterance, known.stats.as_ref()))
+            && (known.n_frames > 0
+                || known.fault.is_some()
+                || !self.is_wanted(utterance, known.stats.as_ref()))
         {
             row.stats = known.stats;
             row.fault.clone_from(&known.fault);
@@ -128,7 +132,8 @@ impl RowEncoder<'_> {
                     waveform.slice(at(segment.start_s), at(segment.start_s + segment.duration_s))
                 }
             };
-            let waveform = condition(waveform, &self.config.data.audio).map_err(|error| unreadable(&error))?;
+            let waveform =
+                condition(waveform, &self.config.data.audio).map_err(|error| unreadable(&error))?;
             let stats = measure(&waveform);
             Ok((waveform, stats))
         })?;

@@ -4,8 +4,8 @@
 //! into batches by a budget of padded frames, and the batches are shuffled. Invariant: what is in a batch never depends on what
 //! ran before or on how many threads ask.
 
-use crate::strata::{Balance, Strata};
 use crate::TokenCache;
+use crate::strata::{Balance, Strata};
 use harmonica_config_schema::{BatchConfig, DataConfig, RandomStream, SamplingKind};
 
 /// What an epoch draws.
@@ -49,7 +49,12 @@ impl BatchPlan {
     ///
     /// # Panics
     /// If there is no utterance.
-    pub fn of_cache(cache: &TokenCache, lengths: Vec<(usize, usize)>, config: &DataConfig, seed: u64) -> Self {
+    pub fn of_cache(
+        cache: &TokenCache,
+        lengths: Vec<(usize, usize)>,
+        config: &DataConfig,
+        seed: u64,
+    ) -> Self {
         assert!(!lengths.is_empty(), "a plan needs utterances");
         let strata = Strata::new(cache, lengths, &config.sampling, &config.corpora, seed);
         Self::of_strata(strata, &config.batch, seed)

@@ -74,7 +74,11 @@ mod tests {
             assert_eq!(whole.len(), 300);
             for workers in [1, 2, 8] {
                 for first in [0, 1, 7, 150, 299] {
-                    assert_eq!(stream(&plan, first, workers), whole[first as usize..], "{workers} from {first}");
+                    assert_eq!(
+                        stream(&plan, first, workers),
+                        whole[first as usize..],
+                        "{workers} from {first}"
+                    );
                 }
             }
         }

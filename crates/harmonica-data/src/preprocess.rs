@@ -186,11 +186,7 @@ impl<'a> Preprocessor<'a> {
     ///
     /// # Errors
     /// A corpus of which nothing can be kept, or a directory that cannot be written to.
-    pub fn make(
-        &self,
-        dir: &Path,
-        progress: impl FnMut(&Effort) + Send,
-    ) -> Result<Preprocessed, DataError> {
+    pub fn make(&self, dir: &Path, progress: impl FnMut(&Effort) + Send) -> Result<Preprocessed, DataError> {
         // Asked in this order, a cache that another process finishes meanwhile is noticed by the one or by the other.
         let before = seal(dir);
         if self.current(dir)?.is_some() {
@@ -261,7 +257,8 @@ impl<'a> Preprocessor<'a> {
             let mut left = Vec::new();
             for shard in open {
                 let is_found = || bench.shard(shard).exists();
-                let found = |tally: &Tally<_>| tally.add(|effort| effort.rows_done += bench.rows(shard).len());
+                let found =
+                    |tally: &Tally<_>| tally.add(|effort| effort.rows_done += bench.rows(shard).len());
                 if is_found() {
                     found(&tally);
                     continue;
@@ -343,7 +340,8 @@ impl<'a> Preprocessor<'a> {
         }
         let mut rows = Vec::new();
         for path in &paths {
-            let bytes = Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+            let bytes =
+                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
             let shard = Shard::parse(&bytes).ok_or_else(|| DataError::DamagedShard { path: path.clone() })?;
             rows.extend(shard.rows);
         }
@@ -434,7 +432,8 @@ fn make_shard<P: FnMut(&Effort) + Send>(
         });
         let rows = rows.collect();
         let n_codebooks = encoder.codec.map_or(0, |codec| codec.spec().n_codebooks);
-        let bytes = shard_bytes(settings, n_codebooks, rows, &codes).map_err(|e| StorageError::encode(&path, e))?;
+        let bytes =
+            shard_bytes(settings, n_codebooks, rows, &codes).map_err(|e| StorageError::encode(&path, e))?;
         require_space(&path, bytes.len() as u64)?;
         replace(&path, &bytes)
     });

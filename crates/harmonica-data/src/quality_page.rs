@@ -73,8 +73,10 @@ fn histogram(name: &str, mut values: Vec<f64>) -> String {
         );
     }
     let name = escaped(name);
-    let _ =
-        write!(svg, "</svg><figcaption>{name}: {low:.2} to {high:.2}, median {middle:.2}</figcaption></figure>");
+    let _ = write!(
+        svg,
+        "</svg><figcaption>{name}: {low:.2} to {high:.2}, median {middle:.2}</figcaption></figure>"
+    );
     svg
 }
 
@@ -83,9 +85,10 @@ fn speakers(report: &QualityReport) -> String {
     for row in &report.utterances {
         by_speaker.entry(&row.speaker).or_default().push(row);
     }
-    let mut html = "<h2>Speakers</h2><table><tr><th>speaker<th>rows<th>kept<th>minutes kept<th>characters a second<th>\
+    let mut html =
+        "<h2>Speakers</h2><table><tr><th>speaker<th>rows<th>kept<th>minutes kept<th>characters a second<th>\
                     signal over noise, dB</tr>"
-        .to_owned();
+            .to_owned();
     for (speaker, rows) in by_speaker {
         let kept: Vec<&&QualityRow> = rows.iter().filter(|row| row.reasons.is_empty()).collect();
         let stats = || kept.iter().filter_map(|row| row.stats.as_ref());
@@ -115,7 +118,9 @@ fn examples(report: &QualityReport) -> String {
             by_reason.entry(reason).or_default().push(row);
         }
     }
-    let mut html = "<h2>Examples</h2><p class=\"note\">Players work where this page lies in the corpus directory.</p>".to_owned();
+    let mut html =
+        "<h2>Examples</h2><p class=\"note\">Players work where this page lies in the corpus directory.</p>"
+            .to_owned();
     for (reason, mut rows) in by_reason {
         let far = |row: &QualityRow| row.cross_entropy.or(row.rate_deviation.map(f64::abs)).unwrap_or(0.0);
         rows.sort_by(|a, b| far(b).total_cmp(&far(a)).then_with(|| a.id.cmp(&b.id)));

@@ -61,7 +61,10 @@ impl Reuse {
 
     /// Source of every row, shard by shard.
     pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, Option<&Fingerprint>)> {
-        self.shards.iter().flat_map(|(shard, _)| &shard.rows).map(|row| (row.id.as_str(), row.source.as_ref()))
+        self.shards
+            .iter()
+            .flat_map(|(shard, _)| &shard.rows)
+            .map(|row| (row.id.as_str(), row.source.as_ref()))
     }
 }
 

@@ -136,7 +136,8 @@ impl Limits {
         }
         if row.n_frames > self.frames {
             quality.reasons.push("audio_beyond_model".into());
-            quality.detail = Some(format!("{} frames, the models hold at most {}", row.n_frames, self.frames));
+            quality.detail =
+                Some(format!("{} frames, the models hold at most {}", row.n_frames, self.frames));
         }
         // One frame could not be divided between a prompt and a target.
         if row.n_frames < 2 {

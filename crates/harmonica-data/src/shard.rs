@@ -117,7 +117,12 @@ impl Shard {
 
 /// Some codes of a shard's bytes.
 pub(crate) fn codes(bytes: &[u8], first: usize, n: usize) -> Vec<u16> {
-    bytes[2 * first..2 * (first + n)].as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect()
+    bytes[2 * first..2 * (first + n)]
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|pair| u16::from_le_bytes(*pair))
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,8 +139,13 @@ mod tests {
             n_frames,
             n_samples: 640 * n_frames,
         };
-        shard_bytes(&Fingerprint::of(&"settings"), 2, vec![row("u", 0, 1), row("v", 2, 2)], &[1, 2, 3, 4, 5, 6])
-            .unwrap()
+        shard_bytes(
+            &Fingerprint::of(&"settings"),
+            2,
+            vec![row("u", 0, 1), row("v", 2, 2)],
+            &[1, 2, 3, 4, 5, 6],
+        )
+        .unwrap()
     }
 
     #[test]

@@ -25,11 +25,7 @@ pub(crate) fn assign_splits(manifest: &Manifest, config: &SplitConfig) -> Result
     })
 }
 
-fn by_key(
-    manifest: &Manifest,
-    config: &SplitConfig,
-    key: impl Fn(&Utterance) -> String,
-) -> Vec<Split> {
+fn by_key(manifest: &Manifest, config: &SplitConfig, key: impl Fn(&Utterance) -> String) -> Vec<Split> {
     // A key that is named anywhere takes all its unnamed utterances along; where names differ, the most held-out one.
     let mut named: BTreeMap<String, Split> = BTreeMap::new();
     for utterance in &manifest.utterances {
@@ -104,7 +100,10 @@ mod tests {
         SplitConfig { kind, valid_share: 0.2, test_share: 0.2, ..SplitConfig::default() }
     }
 
-    fn sides<'a>(keys: impl Iterator<Item = &'a str>, splits: &[Split]) -> BTreeMap<&'a str, BTreeSet<Split>> {
+    fn sides<'a>(
+        keys: impl Iterator<Item = &'a str>,
+        splits: &[Split],
+    ) -> BTreeMap<&'a str, BTreeSet<Split>> {
         let mut sides: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
         for (key, split) in keys.zip(splits) {
             sides.entry(key).or_default().insert(*split);

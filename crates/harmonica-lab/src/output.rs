@@ -69,9 +69,9 @@ impl Meter {
         let plain = !std::io::stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        if let Ok(style) =
-            ProgressStyle::with_template("{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}",
+        ) {
             bar.set_style(style);
         }
         bar.set_prefix(what);

@@ -21,7 +21,10 @@ impl Mapped {
         if !file.metadata()?.is_file() {
             return Err(std::io::Error::other("it is no regular file"));
         }
-        #[expect(unsafe_code, reason = "memory maps have no safe interface; the invariant above is what makes this one sound")]
+        #[expect(
+            unsafe_code,
+            reason = "memory maps have no safe interface; the invariant above is what makes this one sound"
+        )]
         // SAFETY: nothing changes or shortens a file under its final name; it is only replaced by another one.
         let map = unsafe { memmap2::Mmap::map(&file) }?;
         Ok(Self(map))

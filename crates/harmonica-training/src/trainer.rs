@@ -184,15 +184,10 @@ impl<T: Task + 'static> Trainer<T> {
         let mut plan = BatchPlan::of_cache(cache, lengths, &self.config.data, self.config.seed);
         let maker = Arc::clone(&task);
         let first = self.state.update * accumulation;
-        let batches = prefetch(
-            first,
-            max_updates * accumulation,
-            &self.config.data.batch,
-            move |position| {
-                let (_, utterances) = plan.batch(position);
-                maker.batch(&utterances, position)
-            },
-        );
+        let batches = prefetch(first, max_updates * accumulation, &self.config.data.batch, move |position| {
+            let (_, utterances) = plan.batch(position);
+            maker.batch(&utterances, position)
+        });
         let (started, first_update) = (Instant::now(), self.state.update);
         let mut is_interrupted = false;
         let mut stopped = STOPPED_AT_MAX_UPDATES.to_owned();

@@ -49,7 +49,10 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, (&'static str, String)> {
         return Ok(path.to_owned());
     }
     let absolute = std::path::absolute(root).map_err(|_| outside())?;
-    path.strip_prefix(&absolute).or_else(|_| path.strip_prefix(root)).map(Path::to_owned).map_err(|_| outside())
+    path.strip_prefix(&absolute)
+        .or_else(|_| path.strip_prefix(root))
+        .map(Path::to_owned)
+        .map_err(|_| outside())
 }
 
 /// The beginning of a text, for messages.
@@ -147,7 +150,8 @@ impl Supervision {
         recording: Option<&Recording>,
         offset_s: f64,
     ) -> Result<Utterance, (&'static str, String)> {
-        let recording = recording.ok_or_else(|| ("missing_audio", "its recording is not listed".to_owned()))?;
+        let recording =
+            recording.ok_or_else(|| ("missing_audio", "its recording is not listed".to_owned()))?;
         let [source] = recording.sources.as_slice() else {
             return Err(("unsupported_source", format!("{} sources", recording.sources.len())));
         };
@@ -155,8 +159,8 @@ impl Supervision {
             return Err(("unsupported_source", format!("audio from a {:?} is not read", clip(&source.kind))));
         }
         let segment = Segment { start_s: offset_s + self.start, duration_s: self.duration };
-        let is_whole = segment.start_s.abs() < WHOLE_S
-            && (segment.duration_s - recording.duration).abs() < WHOLE_S;
+        let is_whole =
+            segment.start_s.abs() < WHOLE_S && (segment.duration_s - recording.duration).abs() < WHOLE_S;
         Ok(Utterance {
             id: self.id.0,
             audio: inside(root, &source.source)?,

@@ -45,7 +45,12 @@ impl<'a> Lines<'a> {
 
     /// Lines of a text that is already in memory; `path` stands for it in errors.
     pub(super) fn of_text(path: &Path, text: &'a str) -> Self {
-        Self { path: path.to_owned(), reader: Box::new(Cursor::new(text.as_bytes())), number: 0, max_bytes: MAX_LINE_BYTES }
+        Self {
+            path: path.to_owned(),
+            reader: Box::new(Cursor::new(text.as_bytes())),
+            number: 0,
+            max_bytes: MAX_LINE_BYTES,
+        }
     }
 
     /// The same lines, with another limit.
@@ -88,7 +93,9 @@ pub(super) fn small_text(root: &Path, path: &Path) -> Result<String, (&'static s
             return Err(("missing_text", format!("there is no `{}`", shown(root, path))));
         }
         Err(error) => return Err(unreadable(&error)),
-        Ok(false) => return Err(("outside_corpus", format!("`{}` leads out of the corpus", shown(root, path)))),
+        Ok(false) => {
+            return Err(("outside_corpus", format!("`{}` leads out of the corpus", shown(root, path))));
+        }
         Ok(true) => {}
     }
     let (file, bytes) = open_regular(path).map_err(|error| unreadable(&error))?;

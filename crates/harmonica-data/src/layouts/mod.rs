@@ -14,8 +14,8 @@ mod trees;
 
 pub(crate) use tables::{ljspeech_line, ljspeech_row};
 
-use crate::manifest::Manifest;
 use crate::DataError;
+use crate::manifest::Manifest;
 use harmonica_config_schema::CorpusLayout;
 use std::path::Path;
 

@@ -52,7 +52,10 @@ fn libritts_is_read_with_its_splits_and_holes() {
     assert_eq!(ids(&manifest), ["84_121_000000_000000", "61_70_000000_000000", "19_198_000000_000000"]);
     let splits: Vec<_> = manifest.utterances.iter().map(|u| u.split.unwrap()).collect();
     assert_eq!(splits, [Split::Valid, Split::Test, Split::Train]);
-    assert_eq!((manifest.utterances[2].text.as_str(), manifest.utterances[2].speaker.as_str()), ("One two.", "19"));
+    assert_eq!(
+        (manifest.utterances[2].text.as_str(), manifest.utterances[2].speaker.as_str()),
+        ("One two.", "19")
+    );
     let holes = BTreeMap::from([("missing_text", 1), ("missing_audio", 1), ("empty_text", 1)]);
     assert_eq!(skipped(&manifest), holes);
 }
@@ -83,8 +86,14 @@ fn vctk_is_read_with_its_known_holes() {
 #[test]
 fn common_voice_is_read_by_the_names_of_its_columns() {
     let dir = tree(&[
-        ("train.tsv", "client_id\tsentence_id\tpath\tsentence\tup_votes\naa\t1\ta.mp3\tHe said \"no\".\t2\naa\t2\tgone.mp3\tx\t2\n"),
-        ("dev.tsv", "path\tclient_id\tsentence\nb.mp3\tbb\tTwo\nb.mp3\tbb\tTwo again\nc.mp3\tbb\t\nshort\n../d.mp3\tbb\tx\n"),
+        (
+            "train.tsv",
+            "client_id\tsentence_id\tpath\tsentence\tup_votes\naa\t1\ta.mp3\tHe said \"no\".\t2\naa\t2\tgone.mp3\tx\t2\n",
+        ),
+        (
+            "dev.tsv",
+            "path\tclient_id\tsentence\nb.mp3\tbb\tTwo\nb.mp3\tbb\tTwo again\nc.mp3\tbb\t\nshort\n../d.mp3\tbb\tx\n",
+        ),
         ("validated.tsv", "not asked"),
         ("clips/a.mp3", ""),
         ("clips/b.mp3", ""),
@@ -112,7 +121,9 @@ fn nemo_is_read_with_offsets_and_paths_of_both_kinds() {
     let inside = root.join("x/b.wav").display().to_string();
     let lines = [
         r#"{"audio_filepath": "a.wav", "text": "one", "duration": 2.0, "lang": "en"}"#.to_owned(),
-        format!(r#"{{"audio_filepath": {inside:?}, "text": "two", "duration": 1.5, "offset": 3.25, "speaker": 7}}"#),
+        format!(
+            r#"{{"audio_filepath": {inside:?}, "text": "two", "duration": 1.5, "offset": 3.25, "speaker": 7}}"#
+        ),
         r#"{"audio_filepath": "/etc/passwd", "text": "three", "duration": 1.0}"#.into(),
         r#"{"audio_filepath": "../c.wav", "text": "four", "duration": 1.0}"#.into(),
         r#"{"audio_filepath": "d.wav", "duration": 1.0}"#.into(),
@@ -142,7 +153,9 @@ fn nemo_is_read_with_offsets_and_paths_of_both_kinds() {
 fn lhotse_is_read_as_cuts_and_as_supervisions() {
     let recording = r#"{"id": "r1", "sources": [{"type": "file", "channels": [0], "source": "r1.wav"}], "sampling_rate": 16000, "num_samples": 64000, "duration": 4.0}"#;
     let cut = |supervisions: &str| {
-        format!(r#"{{"id": "c", "start": 1.0, "duration": 2.0, "channel": 0, "supervisions": [{supervisions}], "recording": {recording}, "type": "MonoCut"}}"#)
+        format!(
+            r#"{{"id": "c", "start": 1.0, "duration": 2.0, "channel": 0, "supervisions": [{supervisions}], "recording": {recording}, "type": "MonoCut"}}"#
+        )
     };
     let spoken = r#"{"id": "s1", "recording_id": "r1", "start": 0.5, "duration": 1.0, "text": "one", "speaker": "ann"}"#;
     let dir = tree(&[("cuts.jsonl", &format!("{}\n{}\n", cut(spoken), cut("")))]);
@@ -152,13 +165,16 @@ fn lhotse_is_read_as_cuts_and_as_supervisions() {
 
     let remote = r#"{"id": "r2", "sources": [{"type": "url", "channels": [0], "source": "http://x/y.wav"}], "duration": 4.0}"#;
     let supervision = |id: &str, recording: &str, duration: f64| {
-        format!(r#"{{"id": "{id}", "recording_id": "{recording}", "start": 0.0, "duration": {duration}, "text": "two", "speaker": "bob"}}"#)
+        format!(
+            r#"{{"id": "{id}", "recording_id": "{recording}", "start": 0.0, "duration": {duration}, "text": "two", "speaker": "bob"}}"#
+        )
     };
     let dir = tree(&[
         ("recordings.jsonl", &format!("{recording}\n{remote}\n")),
         (
             "supervisions.jsonl",
-            &[supervision("whole", "r1", 4.0), supervision("far", "r2", 4.0), supervision("lost", "r3", 4.0)].join("\n"),
+            &[supervision("whole", "r1", 4.0), supervision("far", "r2", 4.0), supervision("lost", "r3", 4.0)]
+                .join("\n"),
         ),
     ]);
     let manifest = read(&dir, CorpusLayout::Lhotse);
@@ -179,8 +195,18 @@ const ALL: [CorpusLayout; 7] = [
 #[test]
 fn hostile_text_names_nothing_outside_of_the_corpus() {
     let long = "x".repeat(1_000_000);
-    let names =
-        ["../../secret", "/etc/passwd", "a/../../b", "nul\0byte", "..", ".", "", "C:\\x", "a\u{202e}b", long.as_str()];
+    let names = [
+        "../../secret",
+        "/etc/passwd",
+        "a/../../b",
+        "nul\0byte",
+        "..",
+        ".",
+        "",
+        "C:\\x",
+        "a\u{202e}b",
+        long.as_str(),
+    ];
     for name in names {
         let json = serde_json::to_string(name).unwrap();
         let texts = [
@@ -188,13 +214,19 @@ fn hostile_text_names_nothing_outside_of_the_corpus() {
             format!("{{\"id\": {json}, \"audio\": {json}, \"text\": \"a\"}}\n"),
             format!("client_id\tpath\tsentence\ns\t{name}.mp3\ta\n"),
             format!("{{\"audio_filepath\": {json}, \"text\": \"a\"}}\n"),
-            format!("{{\"id\": \"c\", \"supervisions\": [{{\"id\": {json}, \"start\": 0, \"duration\": 1, \"text\": \"a\"}}], \"recording\": {{\"id\": \"r\", \"duration\": 1, \"sources\": [{{\"type\": \"file\", \"source\": {json}}}]}}}}\n"),
+            format!(
+                "{{\"id\": \"c\", \"supervisions\": [{{\"id\": {json}, \"start\": 0, \"duration\": 1, \"text\": \"a\"}}], \"recording\": {{\"id\": \"r\", \"duration\": 1, \"sources\": [{{\"type\": \"file\", \"source\": {json}}}]}}}}\n"
+            ),
         ];
         for text in texts {
             for layout in ALL {
                 let Ok(manifest) = Manifest::parse(Path::new("corpus"), layout, &text) else { continue };
                 for utterance in manifest.utterances {
-                    assert!(harmonica_storage::stays_inside(&utterance.audio), "{layout:?} {:?}", utterance.audio);
+                    assert!(
+                        harmonica_storage::stays_inside(&utterance.audio),
+                        "{layout:?} {:?}",
+                        utterance.audio
+                    );
                     assert!(harmonica_storage::is_plain_name(&utterance.id), "{layout:?} {:?}", utterance.id);
                 }
             }

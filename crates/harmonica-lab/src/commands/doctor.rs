@@ -93,9 +93,15 @@ pub(crate) fn run(arguments: &DoctorArguments, out: Output) -> Result<(), Failur
 fn corpus(config: &ExperimentConfig) -> Result<String, Failure> {
     let manifest = Manifest::of(&config.data)?;
     let first = manifest.utterances.first();
-    let first = first.ok_or_else(|| Failure::error("the corpus has no utterance; check data.corpus_dir and data.layout"))?;
+    let first = first.ok_or_else(|| {
+        Failure::error("the corpus has no utterance; check data.corpus_dir and data.layout")
+    })?;
     manifest.audio_path(first, config.data.follow_links_outside)?;
-    Ok(format!("{} utterances, {} skipped by the importer", manifest.utterances.len(), manifest.skipped.len()))
+    Ok(format!(
+        "{} utterances, {} skipped by the importer",
+        manifest.utterances.len(),
+        manifest.skipped.len()
+    ))
 }
 
 fn inventory(cache: &TokenCache) -> String {
@@ -119,8 +125,10 @@ fn parameters(
     let geometry = geometry(codec);
     let (spec, n_symbols, n_speakers) = (codec.spec(), cache.vocab().len(), cache.speakers().len());
     let device = &device.device;
-    let ar = ArModel::new(&config.model.ar, spec, n_symbols, n_speakers, Some(&geometry), config.seed, device);
-    let nar = NarModel::new(&config.model.nar, spec, n_symbols, n_speakers, Some(&geometry), config.seed, device);
+    let ar =
+        ArModel::new(&config.model.ar, spec, n_symbols, n_speakers, Some(&geometry), config.seed, device);
+    let nar =
+        NarModel::new(&config.model.nar, spec, n_symbols, n_speakers, Some(&geometry), config.seed, device);
     let sum = |names: Vec<(String, usize)>| names.iter().map(|(_, n)| *n as u64).sum();
     [sum(parameter_names(&ar)), sum(parameter_names(&nar))]
 }
@@ -155,7 +163,9 @@ fn memory(n_parameters: [u64; 2]) -> Result<String, Failure> {
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });
     match available {
-        Some(kib) if kib * 1024 < needed => Err(Failure::error(format!("{words}; {} MiB are available", kib >> 10))),
+        Some(kib) if kib * 1024 < needed => {
+            Err(Failure::error(format!("{words}; {} MiB are available", kib >> 10)))
+        }
         Some(kib) => Ok(format!("{words}; {} MiB are available", kib >> 10)),
         None => Ok(words),
     }

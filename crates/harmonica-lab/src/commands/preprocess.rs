@@ -66,13 +66,15 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
                 "{n_rows} rows in {n_shards} shards, {} skipped by the importer; up to {n_shards} processes can share them",
                 manifest.skipped.len()
             );
-            let value = serde_json::json!({ "rows": n_rows, "skipped": manifest.skipped, "shards": n_shards });
+            let value =
+                serde_json::json!({ "rows": n_rows, "skipped": manifest.skipped, "shards": n_shards });
             out.result(&value, &words);
             return Ok(());
         }
         Some(Step::Run) => {
             let mut progress = Progress::new(out);
-            let effort = work.run(dir, arguments.shard.unwrap_or(ShardShare::ALL), |effort| progress.at(effort))?;
+            let effort =
+                work.run(dir, arguments.shard.unwrap_or(ShardShare::ALL), |effort| progress.at(effort))?;
             progress.breakdown(&effort);
             let words = format!(
                 "{} shards made, {} rows decoded, {} known already; `preprocess finish` puts the cache together",
@@ -105,7 +107,8 @@ fn up_to_date(cache: &TokenCache, dir: &Path, out: Output) {
         dir.display(),
         if mismatch.is_empty() { "up to date" } else { "kept although it was made from something else" }
     );
-    let value = serde_json::json!({ "utterances": n, "up_to_date": mismatch.is_empty(), "mismatch": mismatch });
+    let value =
+        serde_json::json!({ "utterances": n, "up_to_date": mismatch.is_empty(), "mismatch": mismatch });
     out.result(&value, &words);
 }
 
