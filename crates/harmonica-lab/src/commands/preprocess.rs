@@ -141,16 +141,21 @@ fn told(
 struct Progress {
     out: Output,
     meter: Option<Meter>,
+    rows_done: Option<usize>,
     started: Instant,
 }
 
 impl Progress {
     fn new(out: Output) -> Self {
-        Self { out, meter: None, started: Instant::now() }
+        Self { out, meter: None, rows_done: None, started: Instant::now() }
     }
 
     fn at(&mut self, effort: &Effort) {
         let hours_an_hour = effort.audio_s / self.started.elapsed().as_secs_f64().max(1e-9);
+        if self.rows_done == Some(effort.rows_done) {
+            return;
+        }
+        self.rows_done = Some(effort.rows_done);
         let meter = self.meter.get_or_insert_with(|| Meter::new(effort.rows, "preprocess"));
         meter.at_with(effort.rows_done, &format!("{hours_an_hour:.0} h of audio an hour"));
     }
