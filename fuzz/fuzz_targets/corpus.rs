@@ -1,4 +1,4 @@
-//! Tables of a corpus: LJSpeech, JSON lines, and the index of a packed one.
+//! Tables of a corpus: LJSpeech, JSON lines, Common Voice, NeMo, Lhotse, and the index of a packed one.
 //!
 //! Accepted rows have unique, plain ids and paths inside of the corpus; an unpacked corpus reads back as it was packed.
 #![no_main]
@@ -25,7 +25,13 @@ fn check(utterances: &[Utterance]) {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for layout in [CorpusLayout::Ljspeech, CorpusLayout::Manifest] {
+    for layout in [
+        CorpusLayout::Ljspeech,
+        CorpusLayout::Manifest,
+        CorpusLayout::CommonVoice,
+        CorpusLayout::Nemo,
+        CorpusLayout::Lhotse,
+    ] {
         if let Ok(manifest) = Manifest::parse(Path::new("corpus"), layout, text) {
             check(&manifest.utterances);
         }

@@ -7,7 +7,7 @@ use crate::bundle::parts;
 use crate::crashes::{assert_consistent, assert_same, content};
 use crate::resume::{manifest, task_nar};
 use harmonica_config_schema::Conditioning;
-use harmonica_data::{Manifest, TokenCache, preprocess};
+use harmonica_data::{Manifest, Preprocessor, TokenCache};
 use harmonica_inference::{Bundle, SynthesisRequest, SynthesizerBuilder};
 use harmonica_tests::{Fixture, record};
 use harmonica_text::{TextTokenizer, Vocab};
@@ -26,7 +26,11 @@ const STRIDE: u64 = 9;
 fn disk_worker() {
     let (Some(fixture), Some(work)) = (std::env::var_os(FIXTURE), std::env::var_os(WORK)) else { return };
     let (fixture, work) = (Path::new(&fixture), Path::new(&work));
-    let done = if work.ends_with("run") { train(fixture, work) } else { artefacts(fixture, work) };
+    let done = match work.file_name().and_then(|name| name.to_str()) {
+        Some("run") => train(fixture, work),
+        Some("fresh") => cache(fixture, work),
+        _ => artefacts(fixture, work),
+    };
     let words = done.map_or_else(|error| chain(error.as_ref()), |()| "done".to_owned());
     // Not through the storage: this is the test's own note.
     std::fs::write(work.with_extension("outcome"), words).unwrap();
@@ -51,14 +55,24 @@ fn train(fixture: &Path, run: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A cache where there was none, in many shards.
+fn cache(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
+    let mut f = Fixture::open(fixture, Conditioning::Cross);
+    f.config.data.shard_rows = 5;
+    let corpus = Manifest::of(&f.config.data)?;
+    let tokenizer = TextTokenizer::new(Vocab::english());
+    Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer).make(&work.join("cache"), |_| ())?;
+    Ok(())
+}
+
 /// Codec, cache, quality report, bundle and speech, each in the place of an older one.
 fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     let f = Fixture::open(fixture, Conditioning::Cross);
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
     let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let done = preprocess(&corpus, &f.config, f.codec.as_ref(), &tokenizer, |_| ())?;
-    done.cache.write(&work.join("cache"), &[])?;
+    let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer)
+        .make(&work.join("cache"), |_| ())?;
     done.report.write(&work.join("quality"))?;
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;
@@ -121,6 +135,31 @@ fn training_stops_and_goes_on_when_there_is_room_again() {
     });
     assert!(n > 10, "{n}");
     record("R8", &[("full and read-only disks while training", n as f64)]);
+}
+
+#[test]
+fn preprocessing_stops_and_goes_on_when_there_is_room_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = dir.path();
+    Fixture::new(fixture, Conditioning::Cross);
+    let (whole, fresh) = (fixture.join("whole/fresh"), fixture.join("full/fresh"));
+    for work in [&whole, &fresh] {
+        std::fs::create_dir_all(work).unwrap();
+    }
+    assert_eq!(process(fixture, &whole, None), "done");
+    let wanted = content(&whole);
+    let prepare = || {
+        let _ = std::fs::remove_dir_all(&fresh);
+        std::fs::create_dir_all(&fresh).unwrap();
+    };
+    let n = every_disk(fixture, &fresh, prepare, |disk| {
+        let cache = fresh.join("cache");
+        assert!(!cache.exists() || TokenCache::open(&cache, None).is_ok(), "{disk}");
+        assert_eq!(process(fixture, &fresh, None), "done", "{disk}");
+        assert_same(&content(&fresh), &wanted, disk);
+    });
+    assert!(n > 5, "{n}");
+    record("R8", &[("full and read-only disks while preprocessing", n as f64)]);
 }
 
 #[test]

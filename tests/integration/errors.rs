@@ -92,6 +92,8 @@ fn samples() -> Vec<Sample> {
         DataError::StaleCache { path: "a/cache", differences: words(&["seed 1, 2"]) } => ["a/cache", "seed 1, 2"],
         DataError::NoCache { path: "a/cache" } => ["a/cache"],
         DataError::DamagedCache { path: "a/cache", reason: "codes.bin: missing" } => ["a/cache", "codes.bin"],
+        DataError::Unfinished { path: "a/.bench-cache-1", missing: vec![3_usize, 7], of: 9_usize } => ["a/.bench-cache-1", "2", "9", "3"],
+        DataError::DamagedShard { path: "a/000003.shard" } => ["a/000003.shard"],
         EvalError::Read { path: "a/b", source: cause() } => ["a/b", "the cause"],
         EvalError::Suite { path: "a.tsv", line: 7_usize, reason: "no tab" } => ["a.tsv", "7", "no tab"],
         EvalError::Recognizer { command: "hear {wav}", reason: "exit 3" } => ["hear {wav}", "exit 3"],

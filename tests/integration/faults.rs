@@ -2,7 +2,7 @@
 
 use harmonica_audio::{Waveform, save};
 use harmonica_config_schema::Conditioning;
-use harmonica_data::{Manifest, preprocess};
+use harmonica_data::{Manifest, Preprocessor};
 use harmonica_tests::{Fixture, record, speech};
 use harmonica_text::{TextTokenizer, Vocab};
 use std::collections::BTreeMap;
@@ -50,7 +50,8 @@ fn every_fault_is_in_the_quality_report_and_the_counts_add_up() {
     std::fs::write(corpus.join("metadata.csv"), rows).unwrap();
     let manifest = Manifest::read(&corpus, f.config.data.layout).unwrap();
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let done = preprocess(&manifest, &f.config, f.codec.as_ref(), &tokenizer, |_| ()).unwrap();
+    let work = Preprocessor::new(&manifest, &f.config, f.codec.as_ref(), &tokenizer);
+    let done = work.make(&dir.path().join("faulty"), |_| ()).unwrap();
     let reasons: BTreeMap<&str, &[String]> =
         done.report.utterances.iter().map(|row| (row.id.as_str(), row.reasons.as_slice())).collect();
     for (id, reason) in [

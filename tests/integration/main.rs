@@ -14,6 +14,7 @@ mod faults;
 mod models;
 mod planted_failures;
 mod poison;
+mod preprocessing;
 mod replay;
 mod resume;
 mod runs;

@@ -36,6 +36,7 @@ pub(crate) fn manifest(fixture: &Fixture, model: &str) -> RunManifest {
         n_parameters: 0,
         config: fixture.config.fingerprint(),
         cache: fixture.cache.digest(),
+        cache_mismatch: Vec::new(),
         program: "test".into(),
         device: "cpu".into(),
         stopped: String::new(),

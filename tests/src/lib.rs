@@ -8,7 +8,7 @@ use harmonica_codec::{AudioCodec, MelRvq};
 use harmonica_config_schema::{
     CodebookIndex, Conditioning, ExperimentConfig, MelRvqConfig, Preset, RandomStream, SpecialTokens,
 };
-use harmonica_data::{Manifest, TokenCache, preprocess};
+use harmonica_data::{Manifest, Preprocessor, TokenCache};
 use harmonica_model_core::{CodecGeometry, InterfaceContract};
 use harmonica_text::{NORMALIZER_VERSION, TextTokenizer, Vocab};
 use std::path::Path;
@@ -119,8 +119,8 @@ impl Fixture {
         let codec = MelRvq::fit(&config.codec.mel_rvq, voices, |_, _| ()).expect("the fixture's codec");
         harmonica_codec::save(&codec, &dir.join("codec")).expect("a temporary directory is writable");
         let tokenizer = TextTokenizer::new(Vocab::english());
-        let done = preprocess(&manifest, &config, &codec, &tokenizer, |_| ()).expect("the fixture's cache");
-        done.cache.write(&dir.join("cache"), &[]).expect("a temporary directory is writable");
+        let work = Preprocessor::new(&manifest, &config, &codec, &tokenizer);
+        let done = work.make(&dir.join("cache"), |_| ()).expect("the fixture's cache");
         Self { config, codec: Arc::new(codec), cache: Arc::new(done.cache) }
     }
 

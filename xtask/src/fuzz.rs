@@ -93,11 +93,14 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
         "corpus" => texts(&[
             "a-1|\"Dr.\" X|doctor x\nb|hello||slt|test\n",
             "{\"id\": \"u1\", \"audio\": \"x/u1.flac\", \"text\": \"hi\", \"speaker\": \"s\", \"split\": \"valid\"}\n",
+            "client_id\tpath\tsentence\na\tb.mp3\tone two\n",
+            "{\"audio_filepath\": \"a/b.wav\", \"text\": \"one\", \"duration\": 1.5, \"offset\": 2.0, \"speaker\": 7}\n",
+            "{\"id\": \"c\", \"start\": 1.0, \"supervisions\": [{\"id\": \"s\", \"start\": 0.5, \"duration\": 1.0, \"text\": \"one\"}], \"recording\": {\"id\": \"r\", \"duration\": 4.0, \"sources\": [{\"type\": \"file\", \"source\": \"r.wav\"}]}}\n",
             "id\tsplit\tspeaker\tstream\tstart_sample\tn_samples\ttext\na-1\ttrain\tslt\ts.ogg\t0\t24500\tsix two\n",
         ]),
         "cache" => vec![joined(&[
             r#"{"codec.fingerprint":"x","audio.trim_db":-40.0}"#,
-            r#"{"format_version":2,"spec":{"id":"mel_rvq","sample_rate_hz":16000,"hop_samples":640,"n_codebooks":2,"codebook_size":128},"vocab":{"format_version":1,"characters":["a","b"]},"speakers":["s"],"utterances":[{"id":"u","text":"ab","text_ids":[2,3],"speaker":0,"split":"train","audio":"wavs/u.wav","first_code":0,"n_frames":1,"n_samples":640},{"id":"v","text":"b","text_ids":[3],"speaker":0,"split":"test","audio":"v.wav","first_code":2,"n_frames":2,"n_samples":700}]}"#,
+            r#"{"format_version":3,"spec":{"id":"mel_rvq","sample_rate_hz":16000,"hop_samples":640,"n_codebooks":2,"codebook_size":128},"vocab":{"format_version":1,"characters":["a","b"]},"speakers":["s"],"corpora":[""],"shards":["shards/000000.shard"],"utterances":[{"id":"u","text":"ab","text_ids":[2,3],"speaker":0,"corpus":0,"split":"train","audio":"wavs/u.wav","shard":0,"first_code":0,"n_frames":1,"n_samples":640},{"id":"v","text":"b","text_ids":[3],"speaker":0,"corpus":0,"split":"test","audio":"v.wav","segment":{"start_s":1.0,"duration_s":2.0},"shard":0,"first_code":2,"n_frames":2,"n_samples":700}]}"#,
             "a\0b\0c\0d\0e\0f\0",
         ])],
         "codec" => vec![codec(1), codec(2), tokens(2, 3)],

@@ -34,7 +34,7 @@ struct Tests {
     full: &'static [(&'static str, &'static str)],
 }
 
-const TESTS: [Tests; 13] = [
+const TESTS: [Tests; 14] = [
     Tests {
         row: "R1",
         about: "damaged audio of eight formats: no abort, no hang, no short decode",
@@ -65,7 +65,18 @@ const TESTS: [Tests; 13] = [
         filters: &["disk::"],
         full: &[("HARMONICA_DISK_STRIDE", "1")],
     },
-    Tests { row: "R10", about: "hostile manifests", filters: &["manifest::", "hostile"], full: &[] },
+    Tests {
+        row: "R5b",
+        about: "preprocessing killed at random moments, shared by processes and machines, from older caches: the same bytes",
+        filters: &["preprocessing::"],
+        full: &[("HARMONICA_N_KILLS", "200")],
+    },
+    Tests {
+        row: "R10",
+        about: "hostile manifests",
+        filters: &["manifest::", "layouts::", "hostile"],
+        full: &[],
+    },
     Tests { row: "R11", about: "headers and files that claim too much", filters: &["bombs"], full: &[] },
     Tests {
         row: "R12",
@@ -82,7 +93,7 @@ const TESTS: [Tests; 13] = [
     Tests {
         row: "R14",
         about: "parts that do not belong together",
-        filters: &["contract::", "parts_that_do_not_belong_together"],
+        filters: &["contract::", "parts_that_do_not_belong_together", "each_key_of_the_fingerprint"],
         full: &[],
     },
     Tests { row: "R16", about: "a model that never ends", filters: &["never_ends"], full: &[] },
@@ -95,7 +106,7 @@ const TESTS: [Tests; 13] = [
     Tests {
         row: "R20",
         about: "the same bytes from the same seed, whatever the threads and the order of asking",
-        filters: &["resume::", "threads", "plan::", "random::"],
+        filters: &["resume::", "threads", "plan::", "strata::", "random::"],
         full: &[],
     },
 ];

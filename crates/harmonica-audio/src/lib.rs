@@ -20,7 +20,7 @@ mod waveform;
 
 pub use condition::{level_loudness, trim_silence};
 pub use error::AudioError;
-pub use load::{MAX_FILE_BYTES, MAX_SAMPLES, load, load_bytes};
+pub use load::{MAX_FILE_BYTES, MAX_SAMPLES, load, load_bytes, read};
 pub use mel::{MEL_FLOOR, MelFilterbank, MelSpectrum, mel_spectrogram};
 pub use pitch::{MAX_F0_HZ, MIN_F0_HZ, PitchTrack, pitch_track};
 pub use quality::{QualityStats, measure};

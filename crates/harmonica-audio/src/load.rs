@@ -31,6 +31,14 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// # Errors
 /// A missing, unsupported, damaged or too long file; each names the file and what to do.
 pub fn load(path: &Path) -> Result<Waveform, AudioError> {
+    load_bytes(&read(path)?, &path.display().to_string())
+}
+
+/// The bytes of an audio file, undecoded.
+///
+/// # Errors
+/// A file that is missing, too large, or none that ends.
+pub fn read(path: &Path) -> Result<Vec<u8>, AudioError> {
     let read_error = |source| AudioError::Read { path: path.to_owned(), source };
     // Anything but a regular file (a FIFO, a device) could block for ever.
     let metadata = std::fs::metadata(path).map_err(read_error)?;
@@ -44,8 +52,7 @@ pub fn load(path: &Path) -> Result<Waveform, AudioError> {
             max_bytes: MAX_FILE_BYTES,
         });
     }
-    let bytes = std::fs::read(path).map_err(read_error)?;
-    load_bytes(&bytes, &path.display().to_string())
+    std::fs::read(path).map_err(read_error)
 }
 
 /// Decodes the bytes of an audio file; `name` stands for it in errors.

@@ -26,6 +26,10 @@ pub struct QualityStats {
     pub longest_silence_s: f64,
     /// Level of the loud frames over that of the quiet ones, in dB (95th against 5th percentile, at most 100).
     pub snr_db: f64,
+    /// Share of the sounding frames that are periodic between 70 and 400 Hz, as voices are and noise is not.
+    pub voiced_share: f64,
+    /// Rate of the recording, in Hz.
+    pub sample_rate_hz: u32,
 }
 
 /// Measures a waveform.
@@ -60,7 +64,36 @@ pub fn measure(waveform: &Waveform) -> QualityStats {
         clipped_share: clipped as f64 / samples.len().max(1) as f64,
         longest_silence_s: longest as f64 * 0.01,
         snr_db: snr_db.min(100.0),
+        voiced_share: voiced_share(waveform),
+        sample_rate_hz: waveform.sample_rate_hz(),
     }
+}
+
+/// Frames whose normalized autocorrelation is at least this high at some pitch period count as periodic.
+const PERIODIC: f32 = 0.5;
+
+/// Share of the sounding frames that are periodic. A coarse answer at a coarse rate: it tells voices from noise, not pitches.
+fn voiced_share(waveform: &Waveform) -> f64 {
+    // Averages of neighbours are a low-pass, and no pitch is lost at 4 kHz.
+    let every = (waveform.sample_rate_hz() as usize / 4000).max(1);
+    let coarse: Vec<f32> =
+        waveform.samples().chunks_exact(every).map(|c| c.iter().sum::<f32>() / every as f32).collect();
+    let rate = waveform.sample_rate_hz() as usize / every;
+    let (shortest, longest) = (rate / 400, rate / 70);
+    let n = 2 * longest;
+    let energy = |frame: &[f32]| frame.iter().map(|s| s * s).sum::<f32>();
+    let frames: Vec<&[f32]> = if n == 0 { Vec::new() } else { coarse.chunks_exact(n).collect() };
+    let loudest = frames.iter().map(|frame| energy(frame)).fold(0.0, f32::max);
+    let floor = loudest * 10_f32.powf(SILENCE_DB as f32 / 10.0);
+    let sounding: Vec<&[f32]> = frames.into_iter().filter(|frame| energy(frame) > floor).collect();
+    let periodic = sounding.iter().filter(|frame| {
+        (shortest.max(1)..=longest).any(|lag| {
+            let (early, late) = (&frame[..n - lag], &frame[lag..]);
+            let product: f32 = early.iter().zip(late).map(|(a, b)| a * b).sum();
+            product >= PERIODIC * (energy(early) * energy(late)).sqrt().max(f32::MIN_POSITIVE)
+        })
+    });
+    periodic.count() as f64 / sounding.len().max(1) as f64
 }
 
 fn longest_run(flags: impl Iterator<Item = bool>) -> usize {
@@ -85,6 +118,21 @@ mod tests {
         assert!(stats.clipped_share > 0.2, "{stats:?}");
         assert!((stats.longest_silence_s - 1.0).abs() < 0.02, "{stats:?}");
         assert!(stats.snr_db > 60.0, "{stats:?}");
+    }
+
+    #[test]
+    fn periodic_sound_is_voiced_and_noise_is_not() {
+        let buzz: Vec<f32> = (0..16_000).map(|n| (n % 130) as f32 / 130.0 - 0.5).collect();
+        let mut state = 1_u32;
+        let noise: Vec<f32> = (0..16_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state as f32 / u32::MAX as f32 - 0.5
+            })
+            .collect();
+        let share = |samples: Vec<f32>| measure(&Waveform::new(samples, 16_000)).voiced_share;
+        assert!(share(buzz) > 0.9 && share(noise) < 0.1);
+        assert_eq!(share(vec![0.0; 16_000]), 0.0);
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl ExperimentConfig {
         let mut content = self.clone();
         content.name = String::new();
         content.data.corpus_dir = String::new();
+        content.data.corpora.values_mut().for_each(|corpus| corpus.dir.clear());
         content.data.cache_dir = String::new();
         content.codec.dir = String::new();
         Fingerprint::of(&content)

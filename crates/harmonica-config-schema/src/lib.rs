@@ -34,7 +34,8 @@ mod utc_time;
 
 pub use codec::{CodecConfig, CodecKind, CodecSpec, EnCodecSettings, MelRvqConfig};
 pub use data::{
-    AudioConfig, BatchConfig, CorpusLayout, DataConfig, LoudnessKind, QualityThresholds, SplitConfig,
+    AudioConfig, BatchConfig, CorpusConfig, CorpusLayout, DataConfig, LoudnessKind, PromptConfig,
+    QualityThresholds, SamplingConfig, SamplingKind, SplitConfig, SplitKind,
 };
 pub use decode::{ArDecodeConfig, DecodeConfig, NarDecodeConfig, NarDecodeKind};
 pub use diff::{ConfigDiff, DiffEntry, flat_keys};

@@ -149,6 +149,9 @@ pub struct RunManifest {
     pub config: Fingerprint,
     /// Fingerprint of the token cache.
     pub cache: Fingerprint,
+    /// Keys in which the cache differs from what the configuration asks for, where that was allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_mismatch: Vec<String>,
     /// Program version.
     pub program: String,
     /// Device in words.

@@ -16,6 +16,8 @@ pub struct PromptPolicy {
     pub position: u64,
     /// Longest prompt, in frames.
     pub max_frames: usize,
+    /// Probability that the prompt is another utterance of the speaker, where there is one.
+    pub other_share: f64,
     /// Share of prompts that bring their transcript along.
     pub transcript_share: f64,
     /// Most frames of prompt and target together.
@@ -142,13 +144,12 @@ fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> 
     let rows = cache.utterances();
     let own = &rows[target.0];
     let mut stream = RandomStream::new(policy.seed, "prompt", &[policy.position, target.0 as u64]);
-    let candidates: Vec<usize> = (0..rows.len())
-        .filter(|i| {
-            let row = &rows[*i];
-            *i != target.0 && row.speaker == own.speaker && row.split == own.split && row.text != own.text
-        })
-        .collect();
-    if candidates.is_empty() {
+    let others = || cache.of_voice(own.speaker, own.split).iter().copied();
+    let candidates: Vec<usize> = others().filter(|i| *i != target.0 && rows[*i].text != own.text).collect();
+    // A stream of its own, so that the choice among candidates does not depend on the share.
+    let kind =
+        || RandomStream::new(policy.seed, "prompt kind", &[policy.position, target.0 as u64]).uniform();
+    if candidates.is_empty() || (policy.other_share < 1.0 && kind() >= policy.other_share) {
         let length = (own.n_frames / 3).clamp(1, policy.max_frames);
         *target = (target.0, length, own.n_frames - length);
         return ((target.0, 0, length), false);
@@ -160,4 +161,71 @@ fn draw_prompt(cache: &TokenCache, target: &mut Crop, policy: &PromptPolicy) -> 
     let n_symbols = own.text_ids.len() + 1 + rows[chosen].text_ids.len();
     let whole = length == rows[chosen].n_frames && n_symbols <= policy.max_text_symbols;
     ((chosen, 0, length), whole && stream.uniform() < policy.transcript_share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Split;
+    use crate::cache::tests::cache_of;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_frame_of_a_target_is_in_its_prompt(
+            rows in proptest::collection::vec((0_usize..4, 2_usize..40, any::<bool>()), 1..24),
+            max_frames in 1_usize..30,
+            other_share in prop_oneof![Just(0.0), Just(0.5), Just(1.0)],
+            position in 0_u64..1000,
+        ) {
+            // Every frame of the corpus has a code of its own.
+            let mut next = 0_u16;
+            let rows: Vec<(usize, Split, Vec<u16>)> = rows
+                .into_iter()
+                .map(|(speaker, n, held)| {
+                    let codes = (0..n as u16).map(|i| next + i).collect();
+                    next += n as u16;
+                    (speaker, if held { Split::Valid } else { Split::Train }, codes)
+                })
+                .collect();
+            let cache = cache_of(1, usize::from(next), &rows);
+            let pad = SpecialTokens::above(usize::from(next)).pad as i32;
+            let policy = PromptPolicy {
+                seed: 3,
+                position,
+                max_frames,
+                other_share,
+                transcript_share: 0.5,
+                max_total_frames: 60,
+                max_text_symbols: 9,
+            };
+            let all: Vec<usize> = (0..rows.len()).collect();
+            let batch = TokenBatch::collect(&cache, &all, Some(&policy));
+            let prompts = batch.prompts.as_ref().unwrap();
+            for b in all {
+                let real = |codes: &[i32], n: usize| -> BTreeSet<i32> {
+                    codes[b * n..][..n].iter().copied().filter(|code| *code != pad).collect()
+                };
+                let target = real(&batch.codes, batch.n_frames);
+                let prompt = real(&prompts.codes, prompts.n_frames);
+                prop_assert!(!target.is_empty() && !prompt.is_empty() && prompt.len() <= max_frames);
+                prop_assert!(target.is_disjoint(&prompt), "{target:?} {prompt:?}");
+                // Of the same speaker and the same side of the split; its own beginning where it must be.
+                let owner = rows.iter().position(|row| prompt.iter().all(|code| row.2.contains(&(*code as u16))));
+                let owner = owner.expect("a prompt is of one utterance");
+                prop_assert_eq!((rows[owner].0, rows[owner].1), (rows[b].0, rows[b].1));
+                prop_assert!(other_share > 0.0 || owner == b);
+                let is_alone = rows.iter().filter(|row| (row.0, row.1) == (rows[b].0, rows[b].1)).count() == 1;
+                prop_assert!(owner != b || is_alone || other_share < 1.0);
+                // A transcript goes along with whole prompts only.
+                let text = &batch.text[b * batch.n_symbols..][..batch.text_lengths[b]];
+                if text.contains(&(Vocab::SEPARATOR as i32)) {
+                    prop_assert_eq!(prompt.len(), rows[owner].2.len());
+                }
+            }
+        }
+    }
 }

@@ -1,21 +1,23 @@
-//! Encoded utterances as a sealed directory: `index.json`, `codes.bin` (u16, little endian) and `fingerprint.json`.
+//! Encoded utterances as a sealed directory: `index.json`, `fingerprint.json` and `shards/`, whose codes (u16, little endian) are
+//! paged in as they are asked for.
 //!
 //! Invariant: what opens is whole, of the settings asked for, and in range.
 
+use crate::manifest::Segment;
+use crate::shard::{codes, n_codes};
 use crate::{CacheFingerprint, DataError, Split};
-use harmonica_codec::CodecTokens;
 use harmonica_config_schema::{CodecSpec, Fingerprint};
-use harmonica_storage::{FileCheck, Sealed, Staged, StorageError, require_space, stays_inside};
+use harmonica_storage::{FileCheck, Mapped, Sealed, Staged, StorageError, stays_inside};
 use harmonica_text::Vocab;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-const CODES: &str = "codes.bin";
-const FINGERPRINT: &str = "fingerprint.json";
+pub(crate) const FINGERPRINT: &str = "fingerprint.json";
 const INDEX: &str = "index.json";
-/// 2: hashes stand in the manifest.
-const FORMAT_VERSION: u32 = 2;
+/// 3: shards.
+const FORMAT_VERSION: u32 = 3;
 
 /// One encoded utterance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,11 +31,18 @@ pub struct CachedUtterance {
     pub text_ids: Vec<usize>,
     /// Index into [`TokenCache::speakers`].
     pub speaker: usize,
+    /// Index into [`TokenCache::corpora`].
+    pub corpus: usize,
     /// Split.
     pub split: Split,
     /// Audio file, relative to the corpus.
     pub audio: PathBuf,
-    /// First code in `codes.bin`.
+    /// Which part of the file it is, where it is not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
+    /// Shard that holds its codes.
+    pub shard: usize,
+    /// Its first code in that shard.
     pub first_code: usize,
     /// Codec frames.
     pub n_frames: usize,
@@ -48,50 +57,115 @@ struct Index {
     spec: CodecSpec,
     vocab: Vocab,
     speakers: Vec<String>,
+    corpora: Vec<String>,
+    /// Names of the shards' files.
+    shards: Vec<String>,
     utterances: Vec<CachedUtterance>,
 }
 
-/// An open cache.
-#[derive(Debug, Clone, PartialEq)]
+/// What a cache holds beside its shards.
+pub(crate) struct Content {
+    pub(crate) spec: CodecSpec,
+    pub(crate) vocab: Vocab,
+    pub(crate) speakers: Vec<String>,
+    pub(crate) corpora: Vec<String>,
+    pub(crate) utterances: Vec<CachedUtterance>,
+}
+
+impl Content {
+    /// Puts a cache at `dir`, in the place of a cache that stood there, from finished shards, with `companions` sealed into the
+    /// same directory: names and contents of what was learned on the way. One step, so that there is always one of them.
+    pub(crate) fn write(
+        self,
+        dir: &Path,
+        fingerprint: &CacheFingerprint,
+        shards: &[PathBuf],
+        companions: &[(&str, Vec<u8>)],
+    ) -> Result<(), DataError> {
+        let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
+        let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
+        let mut names = Vec::new();
+        for (i, path) in shards.iter().enumerate() {
+            let bytes =
+                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+            let name = format!("shards/{i:06}-{}.shard", &Fingerprint::of_bytes(&bytes).as_str()[..16]);
+            staged.link(&name, path)?;
+            names.push(name);
+        }
+        let index = Index {
+            format_version: FORMAT_VERSION,
+            spec: self.spec,
+            vocab: self.vocab,
+            speakers: self.speakers,
+            corpora: self.corpora,
+            shards: names,
+            utterances: self.utterances,
+        };
+        staged.file(INDEX, &serde_json::to_vec(&index).map_err(unspelled)?)?;
+        staged.file(FINGERPRINT, &serde_json::to_vec_pretty(fingerprint).map_err(unspelled)?)?;
+        for (name, content) in companions {
+            staged.file(name, content)?;
+        }
+        Ok(staged.commit()?)
+    }
+}
+
+/// The bytes of a shard.
+#[derive(Debug)]
+enum ShardBytes {
+    Mapped(Mapped),
+    Read(Vec<u8>),
+}
+
+impl std::ops::Deref for ShardBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// An open cache. Copies share the shards.
+#[derive(Debug, Clone)]
 pub struct TokenCache {
     spec: CodecSpec,
     vocab: Vocab,
     speakers: Vec<String>,
+    corpora: Vec<String>,
     utterances: Vec<CachedUtterance>,
-    codes: Vec<u16>,
+    shards: Arc<Vec<ShardBytes>>,
     fingerprint: CacheFingerprint,
+    accepted_differences: Vec<String>,
+    /// Utterances of each speaker in each split.
+    by_voice: BTreeMap<(usize, Split), Vec<usize>>,
 }
 
 impl TokenCache {
-    /// A cache in memory. `tokens` belong to the utterances, in order; their `first_code` is set here.
+    /// Utterances of a speaker in a split, in corpus order.
+    pub fn of_voice(&self, speaker: usize, split: Split) -> &[usize] {
+        self.by_voice.get(&(speaker, split)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the cache was made from and this run would not have made it from, where that was allowed; empty otherwise. Runs write it
+    /// down.
+    pub fn accepted_differences(&self) -> &[String] {
+        &self.accepted_differences
+    }
+
+    /// Opens a cache whatever it was made from, and remembers each key that differs from `wanted`.
     ///
-    /// # Panics
-    /// If there are not as many tokens as utterances.
-    pub fn new(
-        spec: CodecSpec,
-        vocab: Vocab,
-        speakers: Vec<String>,
-        utterances: Vec<CachedUtterance>,
-        tokens: &[CodecTokens],
-        fingerprint: CacheFingerprint,
-    ) -> Self {
-        assert_eq!(utterances.len(), tokens.len(), "tokens belong to utterances");
-        let mut codes = Vec::new();
-        let utterances = utterances
-            .into_iter()
-            .zip(tokens)
-            .map(|(utterance, tokens)| {
-                let first_code = codes.len();
-                codes.extend_from_slice(tokens.codes());
-                CachedUtterance {
-                    first_code,
-                    n_frames: tokens.n_frames(),
-                    n_samples: tokens.n_samples(),
-                    ..utterance
-                }
-            })
-            .collect();
-        Self { spec, vocab, speakers, utterances, codes, fingerprint }
+    /// # Errors
+    /// A cache that is missing or damaged.
+    pub fn open_whatever(dir: &Path, wanted: &CacheFingerprint) -> Result<Self, DataError> {
+        let mut cache = Self::open(dir, None)?;
+        cache.accepted_differences = cache.fingerprint.differences(wanted);
+        for difference in &cache.accepted_differences {
+            tracing::warn!("the cache at `{}` is taken as it is: {difference}", dir.display());
+        }
+        Ok(cache)
     }
 
     /// What the codes mean.
@@ -107,6 +181,11 @@ impl TokenCache {
     /// Speaker names; an utterance holds an index into them.
     pub fn speakers(&self) -> &[String] {
         &self.speakers
+    }
+
+    /// Names of the corpora; an utterance holds an index into them.
+    pub fn corpora(&self) -> &[String] {
+        &self.corpora
     }
 
     /// All utterances, in corpus order.
@@ -125,38 +204,9 @@ impl TokenCache {
     }
 
     /// Codes of one utterance, codebook by codebook `[Q, T]`.
-    pub fn codes(&self, utterance: usize) -> &[u16] {
+    pub fn codes(&self, utterance: usize) -> Vec<u16> {
         let u = &self.utterances[utterance];
-        &self.codes[u.first_code..u.first_code + u.n_frames * self.spec.n_codebooks]
-    }
-
-    /// Writes the cache, in the place of a cache that stood there, with `companions` sealed into the same directory: names
-    /// and contents of what was learned on the way. One step, so that several processes on one directory leave one of them.
-    ///
-    /// # Errors
-    /// A directory that cannot be written to or that holds something else.
-    pub fn write(&self, dir: &Path, companions: &[(&str, Vec<u8>)]) -> Result<(), DataError> {
-        let bytes: Vec<u8> = self.codes.iter().flat_map(|c| c.to_le_bytes()).collect();
-        let index = Index {
-            format_version: FORMAT_VERSION,
-            spec: self.spec.clone(),
-            vocab: self.vocab.clone(),
-            speakers: self.speakers.clone(),
-            utterances: self.utterances.clone(),
-        };
-        let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
-        let index = serde_json::to_vec(&index).map_err(unspelled)?;
-        let fingerprint = serde_json::to_vec_pretty(&self.fingerprint).map_err(unspelled)?;
-        let beside: usize = companions.iter().map(|(_, content)| content.len()).sum();
-        require_space(dir, (bytes.len() + index.len() + fingerprint.len() + beside) as u64)?;
-        let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
-        staged.file(CODES, &bytes)?;
-        staged.file(INDEX, &index)?;
-        staged.file(FINGERPRINT, &fingerprint)?;
-        for (name, content) in companions {
-            staged.file(name, content)?;
-        }
-        Ok(staged.commit()?)
+        codes(&self.shards[u.shard], u.first_code, u.n_frames * self.spec.n_codebooks)
     }
 
     /// Opens a cache. With `wanted`, a cache made from anything else is refused.
@@ -171,7 +221,15 @@ impl TokenCache {
             |check: FileCheck| DataError::DamagedCache { path: dir.to_owned(), reason: check.to_string() };
         let sealed = Sealed::open(dir).map_err(damaged)?;
         let read = |name: &str| sealed.read(name).map_err(damaged);
-        Self::open_bytes(dir, &read(FINGERPRINT)?, &read(INDEX)?, &read(CODES)?, wanted)
+        let (fingerprint, index) = (read(FINGERPRINT)?, read(INDEX)?);
+        // What was learned on the way is part of the cache too.
+        for name in sealed.files().filter(|name| ![FINGERPRINT, INDEX].contains(name)) {
+            if !name.starts_with("shards/") {
+                read(name)?;
+            }
+        }
+        let shard = |name: &str| sealed.map(name).map(ShardBytes::Mapped).map_err(damaged);
+        Self::assemble(dir, &fingerprint, &index, shard, wanted)
     }
 
     /// As [`TokenCache::open`], of the bytes of its files; `dir` stands for them in errors.
@@ -182,7 +240,17 @@ impl TokenCache {
         dir: &Path,
         fingerprint: &[u8],
         index: &[u8],
-        codes: &[u8],
+        shard: &[u8],
+        wanted: Option<&CacheFingerprint>,
+    ) -> Result<Self, DataError> {
+        Self::assemble(dir, fingerprint, index, |_| Ok(ShardBytes::Read(shard.to_vec())), wanted)
+    }
+
+    fn assemble(
+        dir: &Path,
+        fingerprint: &[u8],
+        index: &[u8],
+        shard: impl Fn(&str) -> Result<ShardBytes, DataError>,
         wanted: Option<&CacheFingerprint>,
     ) -> Result<Self, DataError> {
         let damaged = |reason: String| DataError::DamagedCache { path: dir.to_owned(), reason };
@@ -198,18 +266,21 @@ impl TokenCache {
         if index.format_version != FORMAT_VERSION {
             return Err(damaged(format!("format version {} is not {FORMAT_VERSION}", index.format_version)));
         }
-        let (pairs, rest) = codes.as_chunks::<2>();
-        if !rest.is_empty() {
-            return Err(damaged(format!("{CODES} ends within a code")));
+        let mut by_voice: BTreeMap<(usize, Split), Vec<usize>> = BTreeMap::new();
+        for (i, utterance) in index.utterances.iter().enumerate() {
+            by_voice.entry((utterance.speaker, utterance.split)).or_default().push(i);
         }
-        let codes: Vec<u16> = pairs.iter().map(|p| u16::from_le_bytes(*p)).collect();
+        let shards = index.shards.iter().map(|name| shard(name)).collect::<Result<_, _>>()?;
         let cache = Self {
             spec: index.spec,
             vocab: index.vocab,
             speakers: index.speakers,
+            corpora: index.corpora,
             utterances: index.utterances,
-            codes,
+            shards: Arc::new(shards),
             fingerprint,
+            accepted_differences: Vec::new(),
+            by_voice,
         };
         cache.check().map_err(damaged)?;
         Ok(cache)
@@ -221,31 +292,32 @@ impl TokenCache {
             return Err("its codec has no samples, codebooks or codes".into());
         }
         self.vocab.check().map_err(|e| e.to_string())?;
-        if let Some(code) = self.codes.iter().find(|c| usize::from(**c) >= self.spec.codebook_size) {
-            return Err(format!("code {code} is beyond the codebook size {}", self.spec.codebook_size));
-        }
+        let extents = self.shards.iter().map(|shard| n_codes(shard)).collect::<Option<Vec<usize>>>();
+        let extents = extents.ok_or("a shard has no end")?;
         let mut ids = BTreeSet::new();
-        let mut next_code = 0_usize;
-        for u in &self.utterances {
-            let end = u.n_frames.checked_mul(n_codebooks).and_then(|n| n.checked_add(next_code));
-            let fits = u.first_code == next_code
-                && end.is_some_and(|end| end <= self.codes.len())
+        // Shard and first code that no earlier utterance has.
+        let mut next = (0_usize, 0_usize);
+        for (i, u) in self.utterances.iter().enumerate() {
+            let end = u.n_frames.checked_mul(n_codebooks).and_then(|n| n.checked_add(u.first_code));
+            let fits = (u.shard, u.first_code) >= next
+                && end.is_some_and(|end| extents.get(u.shard).is_some_and(|extent| end <= *extent))
                 && u.n_frames > 0
                 && u.n_samples.div_ceil(hop_samples) <= u.n_frames
                 && u.speaker < self.speakers.len()
+                && u.corpus < self.corpora.len()
                 && !u.text_ids.is_empty()
                 && u.text_ids.iter().all(|id| *id != Vocab::PAD && *id < self.vocab.len())
                 && stays_inside(&u.audio);
             if !fits {
                 return Err(format!("utterance `{}` points outside of its tables", u.id));
             }
+            if let Some(code) = self.codes(i).into_iter().find(|c| usize::from(*c) >= codebook_size) {
+                return Err(format!("code {code} of `{}` is beyond the codebook size {codebook_size}", u.id));
+            }
             if !ids.insert(&u.id) {
                 return Err(format!("utterance `{}` occurs twice", u.id));
             }
-            next_code = end.unwrap_or(next_code);
-        }
-        if next_code != self.codes.len() {
-            return Err(format!("{} codes belong to no utterance", self.codes.len() - next_code));
+            next = (u.shard, end.unwrap_or(u.first_code));
         }
         Ok(())
     }
@@ -256,14 +328,60 @@ impl TokenCache {
     }
 }
 
+impl PartialEq for TokenCache {
+    fn eq(&self, other: &Self) -> bool {
+        let bytes = |cache: &Self| cache.shards.iter().map(|shard| blake3::hash(shard)).collect::<Vec<_>>();
+        self.spec == other.spec
+            && self.vocab == other.vocab
+            && self.speakers == other.speakers
+            && self.corpora == other.corpora
+            && self.utterances == other.utterances
+            && self.fingerprint == other.fingerprint
+            && bytes(self) == bytes(other)
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::shard::shard_bytes;
     use serde_json::{Value, json};
 
+    /// A cache of utterances: speaker, split and codes `[Q, T]`.
+    pub(crate) fn cache_of(n_codebooks: usize, size: usize, rows: &[(usize, Split, Vec<u16>)]) -> TokenCache {
+        let codes: Vec<u16> = rows.iter().flat_map(|(_, _, codes)| codes.clone()).collect();
+        let shard = shard_bytes(&Fingerprint::of(&"settings"), n_codebooks, Vec::new(), &codes).unwrap();
+        let mut first_code = 0;
+        let utterances = rows.iter().enumerate().map(|(i, (speaker, split, codes))| {
+            let n_frames = codes.len() / n_codebooks;
+            let row = json!({
+                "id": format!("u{i}"), "text": format!("text {i}"), "text_ids": [2 + i % 2, 3], "speaker": speaker, "corpus": 0,
+                "split": split, "audio": format!("u{i}.wav"), "shard": 0, "first_code": first_code,
+                "n_frames": n_frames, "n_samples": n_frames,
+            });
+            first_code += codes.len();
+            row
+        });
+        let index = json!({
+            "format_version": FORMAT_VERSION,
+            "spec": {
+                "id": "x", "sample_rate_hz": 1, "hop_samples": 1, "n_codebooks": n_codebooks, "codebook_size": size
+            },
+            "vocab": { "format_version": 1, "characters": ["a", "b"] },
+            "speakers": (0..=rows.iter().map(|row| row.0).max().unwrap_or(0)).map(|s| format!("s{s}")).collect::<Vec<_>>(),
+            "corpora": [""],
+            "shards": ["shards/000000.shard"],
+            "utterances": utterances.collect::<Vec<_>>(),
+        });
+        TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &shard, None).unwrap()
+    }
+
+    fn shard() -> Vec<u8> {
+        shard_bytes(&Fingerprint::of(&"settings"), 2, Vec::new(), &[1, 2, 3, 4, 5, 6]).unwrap()
+    }
+
     /// Opens a cache of two utterances whose index was changed.
-    fn open(change: impl FnOnce(&mut Value)) -> Result<TokenCache, String> {
-        let codes: Vec<u8> = [1_u16, 2, 3, 4, 5, 6].into_iter().flat_map(u16::to_le_bytes).collect();
+    fn open(shard: &[u8], change: impl FnOnce(&mut Value)) -> Result<TokenCache, String> {
         let mut index = json!({
             "format_version": FORMAT_VERSION,
             "spec": {
@@ -271,54 +389,50 @@ mod tests {
             },
             "vocab": { "format_version": 1, "characters": ["a", "b"] },
             "speakers": ["s"],
+            "corpora": [""],
+            "shards": ["shards/000000.shard"],
             "utterances": [
-                { "id": "u", "text": "ab", "text_ids": [2, 3], "speaker": 0, "split": "train", "audio": "u.wav",
-                  "first_code": 0, "n_frames": 1, "n_samples": 600 },
-                { "id": "v", "text": "b", "text_ids": [3], "speaker": 0, "split": "test", "audio": "v.wav",
-                  "first_code": 2, "n_frames": 2, "n_samples": 1280 },
+                { "id": "u", "text": "ab", "text_ids": [2, 3], "speaker": 0, "corpus": 0, "split": "train",
+                  "audio": "u.wav", "shard": 0, "first_code": 0, "n_frames": 1, "n_samples": 600 },
+                { "id": "v", "text": "b", "text_ids": [3], "speaker": 0, "corpus": 0, "split": "test",
+                  "audio": "v.wav", "shard": 0, "first_code": 2, "n_frames": 2, "n_samples": 1280 },
             ],
         });
         change(&mut index);
-        TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &codes, None)
+        TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), shard, None)
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn an_index_that_contradicts_its_tables_is_refused() {
-        assert_eq!(open(|_| ()).unwrap().codes(1), [3, 4, 5, 6]);
+        assert_eq!(open(&shard(), |_| ()).unwrap().codes(1), [3, 4, 5, 6]);
         for (pointer, value, word) in [
             ("/spec/n_codebooks", json!(0), "no samples"),
             ("/spec/hop_samples", json!(0), "no samples"),
+            ("/spec/codebook_size", json!(6), "beyond"),
             ("/vocab/characters", json!(["a", "a"]), "twice"),
             ("/utterances/1/id", json!("u"), "twice"),
             ("/utterances/1/first_code", json!(0), "outside"),
-            ("/utterances/1/n_frames", json!(1), "outside"),
-            ("/utterances", json!([]), "no utterance"),
+            ("/utterances/1/n_frames", json!(3), "outside"),
             ("/utterances/1/n_frames", json!(usize::MAX), "outside"),
             ("/utterances/1/n_samples", json!(1281), "outside"),
             ("/utterances/1/text_ids", json!([0]), "outside"),
             ("/utterances/1/text_ids", json!([4]), "outside"),
             ("/utterances/1/speaker", json!(1), "outside"),
+            ("/utterances/1/corpus", json!(1), "outside"),
+            ("/utterances/1/shard", json!(1), "outside"),
             ("/utterances/1/audio", json!("../v.wav"), "outside"),
         ] {
-            let error = open(|index| *index.pointer_mut(pointer).unwrap() = value).unwrap_err();
+            let error = open(&shard(), |index| *index.pointer_mut(pointer).unwrap() = value).unwrap_err();
             assert!(error.contains(word), "{pointer}: {error}");
         }
     }
 
     #[test]
-    fn codes_that_end_within_a_code_are_refused() {
-        let index = json!({
-            "format_version": FORMAT_VERSION,
-            "spec": { "id": "x", "sample_rate_hz": 1, "hop_samples": 1, "n_codebooks": 1, "codebook_size": 9 },
-            "vocab": { "format_version": 1, "characters": [] },
-            "speakers": [],
-            "utterances": [],
-        })
-        .to_string();
-        let open =
-            |codes: &[u8]| TokenCache::open_bytes(Path::new("cache"), b"{}", index.as_bytes(), codes, None);
-        open(&[]).unwrap();
-        assert!(open(&[1]).unwrap_err().to_string().contains("within a code"));
+    fn a_shard_without_its_end_is_refused() {
+        let whole = shard();
+        for end in 0..whole.len() {
+            assert!(open(&whole[..end], |_| ()).is_err(), "{end}");
+        }
     }
 }

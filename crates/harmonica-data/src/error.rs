@@ -75,6 +75,22 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// Shards that a cache needs were not made.
+    #[error("{} of {of} shards are missing in `{}`, the first is {}; make them with `harmonica-lab preprocess run --shard i/N`", missing.len(), path.display(), missing.first().copied().unwrap_or_default())]
+    Unfinished {
+        /// Where they should be.
+        path: PathBuf,
+        /// Their numbers, counted from 0.
+        missing: Vec<usize>,
+        /// How many shards there are.
+        of: usize,
+    },
+    /// A shard that is to become part of a cache is not as it was written.
+    #[error("the shard `{}` is damaged; delete it and run `harmonica-lab preprocess` again", path.display())]
+    DamagedShard {
+        /// The file.
+        path: PathBuf,
+    },
     /// Audio was refused where the pipeline cannot go on without it.
     #[error(transparent)]
     Audio(#[from] AudioError),

@@ -1,12 +1,13 @@
 //! What a corpus holds: one row an utterance.
 //!
+//! In: corpora on disk, read by their layouts; out: [`Utterance`]s, and what was skipped and why.
 //! Invariant: every audio path lies inside the corpus directory, ids are unique and safe as file names.
 
-use crate::DataError;
-use harmonica_config_schema::{CorpusLayout, Fingerprint};
+use crate::{DataError, layouts};
+use harmonica_config_schema::{CorpusLayout, DataConfig, Fingerprint};
 use harmonica_storage::{is_plain_name, stays_inside};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which part of an experiment may see an utterance.
@@ -31,18 +32,32 @@ impl Split {
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         [Self::Train, Self::Valid, Self::Test].into_iter().find(|s| s.name() == name)
     }
 }
 
+/// A part of an audio file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Where it begins, in seconds.
+    pub start_s: f64,
+    /// How long it is, in seconds.
+    pub duration_s: f64,
+}
+
 /// One row of a corpus.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Utterance {
     /// Unique name.
     pub id: String,
+    /// Name of its corpus; empty where there is only one.
+    pub corpus: String,
     /// Audio file, relative to the corpus.
     pub audio: PathBuf,
+    /// Which part of the file it is, where it is not all of it.
+    pub segment: Option<Segment>,
     /// Transcript as written.
     pub text: String,
     /// Who speaks.
@@ -51,60 +66,80 @@ pub struct Utterance {
     pub split: Option<Split>,
 }
 
-/// A corpus.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an importer could make no utterance of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedRow {
+    /// What it is called, as far as that is known.
+    pub id: String,
+    /// Why it was skipped, as a short name such as `missing_text`.
+    pub reason: &'static str,
+    /// What is wrong, in words.
+    pub detail: String,
+}
+
+/// One corpus or several.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Manifest {
-    /// Corpus directory.
-    pub root: PathBuf,
-    /// Rows in the order of the manifest.
+    /// Corpus directories by name; the only one has the empty name.
+    pub roots: BTreeMap<String, PathBuf>,
+    /// Rows in the order of the corpora and their manifests.
     pub utterances: Vec<Utterance>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonRow {
-    id: String,
-    audio: String,
-    text: String,
-    #[serde(default = "single_speaker")]
-    speaker: String,
-    split: Option<Split>,
-}
-
-fn single_speaker() -> String {
-    "speaker".to_owned()
+    /// Rows that are no utterances.
+    pub skipped: Vec<SkippedRow>,
 }
 
 impl Manifest {
-    /// Reads the manifest of a corpus.
+    /// Reads the corpus, or all corpora, of a configuration. Names of several corpora go before ids and speakers.
     ///
     /// # Errors
-    /// A missing manifest, or a malformed line with its number.
-    pub fn read(root: &Path, layout: CorpusLayout) -> Result<Self, DataError> {
-        let path = path_in(root, layout);
-        let text = std::fs::read_to_string(&path).map_err(|source| DataError::Read { path, source })?;
-        Self::parse(root, layout, &text)
+    /// A corpus that cannot be read as its layout says.
+    pub fn of(config: &DataConfig) -> Result<Self, DataError> {
+        if config.corpora.is_empty() {
+            return Self::read(Path::new(&config.corpus_dir), config.layout);
+        }
+        let mut all = Self::default();
+        for (name, corpus) in &config.corpora {
+            let one = Self::read(Path::new(&corpus.dir), corpus.layout)?;
+            all.roots.insert(name.clone(), PathBuf::from(&corpus.dir));
+            all.utterances.extend(one.utterances.into_iter().map(|utterance| Utterance {
+                id: format!("{name}-{}", utterance.id),
+                speaker: format!("{name}-{}", utterance.speaker),
+                corpus: name.clone(),
+                ..utterance
+            }));
+            all.skipped.extend(
+                one.skipped.into_iter().map(|row| SkippedRow { id: format!("{name}-{}", row.id), ..row }),
+            );
+        }
+        Ok(all)
     }
 
-    /// As [`Manifest::read`], of a manifest's text.
+    /// Reads one corpus.
+    ///
+    /// # Errors
+    /// A corpus that cannot be read as its layout says, or a malformed line with its number.
+    pub fn read(root: &Path, layout: CorpusLayout) -> Result<Self, DataError> {
+        let found = layouts::read(root, layout)?;
+        Ok(Self { roots: BTreeMap::from([(String::new(), root.to_owned())]), ..found })
+    }
+
+    /// As [`Manifest::read`], of a manifest's text, for the layouts that have only one.
     ///
     /// # Errors
     /// A malformed line with its number.
     pub fn parse(root: &Path, layout: CorpusLayout, text: &str) -> Result<Self, DataError> {
-        let path = path_in(root, layout);
-        let mut rows = Rows::new(&path);
-        for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let row = match layout {
-                _ if line.len() > MAX_LINE_BYTES => Err(format!(
-                    "{} bytes, at most {MAX_LINE_BYTES} are one utterance; break the line",
-                    line.len()
-                )),
-                CorpusLayout::Ljspeech => ljspeech_row(line),
-                CorpusLayout::Manifest => json_row(line),
-            };
-            rows.push(i, row.map_err(|reason| rows.refuse(i, reason))?)?;
-        }
-        Ok(Self { root: root.to_owned(), utterances: rows.utterances })
+        let found = layouts::parse(root, layout, text)?;
+        Ok(Self { roots: BTreeMap::from([(String::new(), root.to_owned())]), ..found })
+    }
+
+    /// Names of the corpora, in order.
+    pub fn corpora(&self) -> Vec<String> {
+        self.roots.keys().cloned().collect()
+    }
+
+    /// Where the corpus is, for messages.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.roots.values().next().cloned().unwrap_or_default()
     }
 
     /// The audio file of an utterance. Links that lead out of the corpus are followed only with `follow_links_outside`: a
@@ -117,13 +152,14 @@ impl Manifest {
         utterance: &Utterance,
         follow_links_outside: bool,
     ) -> Result<PathBuf, DataError> {
-        let path = self.root.join(&utterance.audio);
+        let root = self.roots.get(&utterance.corpus).map_or(Path::new(""), PathBuf::as_path);
+        let path = root.join(&utterance.audio);
         if !follow_links_outside {
             let real = |path: &Path| {
                 path.canonicalize().map_err(|source| DataError::Read { path: path.to_owned(), source })
             };
             let target = real(&path)?;
-            if !target.starts_with(real(&self.root)?) {
+            if !target.starts_with(real(root)?) {
                 return Err(DataError::OutsideCorpus { path, target });
             }
         }
@@ -132,24 +168,25 @@ impl Manifest {
 
     /// Hash of every row; part of the cache fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.utterances)
+        Fingerprint::of(&(&self.utterances, &self.skipped))
     }
 }
 
 /// Longest line of a manifest; more is no utterance.
-const MAX_LINE_BYTES: usize = 1 << 16;
+pub(crate) const MAX_LINE_BYTES: usize = 1 << 16;
 
 /// Rows of a table that were found right so far.
 pub(crate) struct Rows<'a> {
     path: &'a Path,
     ids: BTreeSet<String>,
     utterances: Vec<Utterance>,
+    skipped: Vec<SkippedRow>,
 }
 
 impl<'a> Rows<'a> {
     /// No rows yet of the table at a path.
     pub(crate) fn new(path: &'a Path) -> Self {
-        Self { path, ids: BTreeSet::new(), utterances: Vec::new() }
+        Self { path, ids: BTreeSet::new(), utterances: Vec::new(), skipped: Vec::new() }
     }
 
     /// Takes a row from line `i`, counted from 0, if its names are safe and its id is new.
@@ -162,63 +199,47 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// Takes a row if its names are safe and its id is new; else it counts as skipped. For layouts that are found on disk rather
+    /// than written down in one file.
+    pub(crate) fn push_or_skip(&mut self, row: Utterance) {
+        let id = row.id.chars().take(80).collect::<String>();
+        match checked(row) {
+            Err(detail) => self.skip(id, "unsafe_name", detail),
+            Ok(row) if self.ids.contains(&row.id) => {
+                self.skip(id, "duplicate_id", "the id occurs twice; ids must be unique".into());
+            }
+            Ok(row) => {
+                self.ids.insert(row.id.clone());
+                self.utterances.push(row);
+            }
+        }
+    }
+
+    /// Counts what is no utterance.
+    pub(crate) fn skip(&mut self, id: String, reason: &'static str, detail: String) {
+        self.skipped.push(SkippedRow { id, reason, detail });
+    }
+
+    /// Everything that was taken and skipped.
+    pub(crate) fn into_manifest(self) -> Manifest {
+        Manifest { utterances: self.utterances, skipped: self.skipped, ..Manifest::default() }
+    }
+
     /// What is wrong with line `i`, counted from 0.
     pub(crate) fn refuse(&self, i: usize, reason: String) -> DataError {
         DataError::Manifest { path: self.path.to_owned(), line: i + 1, reason }
     }
 }
 
-fn path_in(root: &Path, layout: CorpusLayout) -> PathBuf {
-    root.join(match layout {
-        CorpusLayout::Ljspeech => "metadata.csv",
-        CorpusLayout::Manifest => "manifest.jsonl",
-    })
-}
-
-/// `id|raw|normalized[|speaker[|split]]`: LJSpeech's own columns, quotes are ordinary characters.
-pub(crate) fn ljspeech_row(line: &str) -> Result<Utterance, String> {
-    let columns: Vec<&str> = line.split('|').map(str::trim).collect();
-    if !(2..=5).contains(&columns.len()) {
-        return Err(format!("{} columns, expected id|text|normalized[|speaker[|split]]", columns.len()));
-    }
-    let split = match columns.get(4) {
-        None => None,
-        Some(name) => {
-            Some(Split::parse(name).ok_or_else(|| format!("split {name:?} is not train, valid or test"))?)
-        }
-    };
-    let text = columns.get(2).filter(|t| !t.is_empty()).unwrap_or(&columns[1]);
-    Ok(Utterance {
-        id: columns[0].to_owned(),
-        audio: Path::new("wavs").join(format!("{}.wav", columns[0])),
-        text: (*text).to_owned(),
-        speaker: columns.get(3).filter(|s| !s.is_empty()).map_or_else(single_speaker, |s| (*s).to_owned()),
-        split,
-    })
-}
-
-/// The line that [`ljspeech_row`] reads as this utterance.
-pub(crate) fn ljspeech_line(utterance: &Utterance) -> String {
-    let Utterance { id, text, speaker, split, .. } = utterance;
-    let split = split.map_or_else(String::new, |split| format!("|{}", split.name()));
-    format!("{id}|{text}|{text}|{speaker}{split}\n")
-}
-
-fn json_row(line: &str) -> Result<Utterance, String> {
-    let row: JsonRow = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    Ok(Utterance {
-        id: row.id,
-        audio: row.audio.into(),
-        text: row.text,
-        speaker: row.speaker,
-        split: row.split,
-    })
-}
-
 fn checked(row: Utterance) -> Result<Utterance, String> {
     if !is_plain_name(&row.id) {
         let shown: String = row.id.chars().take(40).collect();
         return Err(format!("the id {shown:?} is not a plain name of letters, digits, `-`, `_`, `.`"));
+    }
+    if let Some(Segment { start_s, duration_s }) = row.segment
+        && !(start_s >= 0.0 && duration_s > 0.0 && (start_s + duration_s).is_finite())
+    {
+        return Err(format!("a segment of {duration_s} s at {start_s} s is none"));
     }
     if !stays_inside(&row.audio) {
         return Err(format!("the audio path `{}` leaves the corpus directory", row.audio.display()));

@@ -4,7 +4,8 @@
 //! Invariant: what is unpacked reads back as the same utterances; a table that could not is refused before anything is
 //! written.
 
-use crate::manifest::{Rows, ljspeech_line, ljspeech_row};
+use crate::layouts::{ljspeech_line, ljspeech_row};
+use crate::manifest::Rows;
 use crate::{DataError, Utterance};
 use harmonica_audio::{Waveform, load, save};
 use harmonica_storage::{collect_scratch, is_plain_name, make_directory, replace};
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// One row of `index.tsv`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PackedUtterance {
     /// The utterance as the unpacked corpus names it.
     pub utterance: Utterance,

@@ -1,17 +1,30 @@
-//! Which utterances go into which batch: a pure function of (seed, epoch).
+//! Which utterances go into which batch: a pure function of (seed, position).
 //!
-//! Utterances are shuffled, sorted by length within pools, cut into batches by a budget of padded frames, and the batches
-//! are shuffled. Invariant: every utterance occurs once an epoch; the order never depends on what ran before.
+//! The draws of an epoch (each utterance once, or as `strata.rs` balances them) are shuffled, sorted by length within pools, cut
+//! into batches by a budget of padded frames, and the batches are shuffled. Invariant: what is in a batch never depends on what
+//! ran before or on how many threads ask.
 
-use harmonica_config_schema::{BatchConfig, RandomStream};
+use crate::TokenCache;
+use crate::strata::{Balance, Strata};
+use harmonica_config_schema::{BatchConfig, DataConfig, RandomStream, SamplingKind};
+
+/// What an epoch draws.
+#[derive(Debug, Clone)]
+enum Draws {
+    /// Utterance index and length in frames: each once.
+    Once(Vec<(usize, usize)>),
+    /// Each once, with what is needed to tell how that is spread.
+    Known(Box<Strata>),
+    /// In balance.
+    Balanced(Box<Strata>),
+}
 
 /// Batches of all epochs.
 #[derive(Debug, Clone)]
 pub struct BatchPlan {
     config: BatchConfig,
     seed: u64,
-    /// Utterance index and length in frames.
-    lengths: Vec<(usize, usize)>,
+    draws: Draws,
     /// Batches of the epoch that was asked for last.
     current: Option<(u64, Vec<Vec<usize>>)>,
     /// First batch of each epoch known so far; the last entry is where the next epoch begins.
@@ -25,13 +38,71 @@ impl BatchPlan {
     /// If there is no utterance.
     pub fn new(lengths: Vec<(usize, usize)>, config: &BatchConfig, seed: u64) -> Self {
         assert!(!lengths.is_empty(), "a plan needs utterances");
-        Self { config: config.clone(), seed, lengths, current: None, starts: vec![0] }
+        Self::with(Draws::Once(lengths), config, seed)
+    }
+
+    fn with(draws: Draws, config: &BatchConfig, seed: u64) -> Self {
+        Self { config: config.clone(), seed, draws, current: None, starts: vec![0] }
+    }
+
+    /// The plan of a configuration over utterances of a cache, given by index and length in frames.
+    ///
+    /// # Panics
+    /// If there is no utterance.
+    pub fn of_cache(
+        cache: &TokenCache,
+        lengths: Vec<(usize, usize)>,
+        config: &DataConfig,
+        seed: u64,
+    ) -> Self {
+        assert!(!lengths.is_empty(), "a plan needs utterances");
+        let strata = Strata::new(cache, lengths, &config.sampling, &config.corpora, seed);
+        Self::of_strata(strata, &config.batch, seed)
+    }
+
+    /// As [`Self::of_cache`], of a corpus that was divided already.
+    pub(crate) fn of_strata(strata: Strata, config: &BatchConfig, seed: u64) -> Self {
+        let draws = match strata.kind() {
+            SamplingKind::Uniform => Draws::Known(Box::new(strata)),
+            SamplingKind::Stratified => Draws::Balanced(Box::new(strata)),
+        };
+        Self::with(draws, config, seed)
+    }
+
+    /// How an epoch is spread over speakers, lengths and symbols; nothing is known about utterances that are only lengths.
+    pub fn balance(&mut self, epoch: u64) -> Option<Balance> {
+        let first = self.start(epoch);
+        let batches = self.epoch_from(epoch, first);
+        match &self.draws {
+            Draws::Once(_) => None,
+            Draws::Known(strata) | Draws::Balanced(strata) => Some(strata.balance(&batches, first)),
+        }
+    }
+
+    /// First batch of an epoch, counted over the whole run.
+    fn start(&mut self, epoch: u64) -> u64 {
+        while self.starts.len() as u64 <= epoch {
+            let last = self.starts.len() as u64 - 1;
+            let first = self.starts[last as usize];
+            let n = self.epoch_from(last, first).len() as u64;
+            self.starts.push(first + n);
+        }
+        self.starts[epoch as usize]
     }
 
     /// Batches of one epoch.
-    pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
+    pub fn epoch(&mut self, epoch: u64) -> Vec<Vec<usize>> {
+        let first = self.start(epoch);
+        self.epoch_from(epoch, first)
+    }
+
+    fn epoch_from(&self, epoch: u64, first_batch: u64) -> Vec<Vec<usize>> {
         let mut stream = RandomStream::new(self.seed, "batch order", &[epoch]);
-        let mut order = self.lengths.clone();
+        let mut order = match &self.draws {
+            Draws::Once(lengths) => lengths.clone(),
+            Draws::Known(strata) => strata.items().to_vec(),
+            Draws::Balanced(strata) => strata.draws(epoch, first_batch),
+        };
         stream.shuffle(&mut order);
         let mut batches = Vec::new();
         for pool in order.chunks_mut(self.config.length_pool.max(1)) {
@@ -57,9 +128,7 @@ impl BatchPlan {
     /// The batch at a position counted over all epochs, and its epoch.
     pub fn batch(&mut self, position: u64) -> (u64, Vec<usize>) {
         while self.starts.last().is_some_and(|start| *start <= position) {
-            let epoch = self.starts.len() as u64 - 1;
-            let n = self.epoch(epoch).len() as u64;
-            self.starts.push(self.starts[epoch as usize] + n);
+            self.start(self.starts.len() as u64);
         }
         let epoch = self.starts.partition_point(|start| *start <= position) as u64 - 1;
         if self.current.as_ref().is_none_or(|(known, _)| *known != epoch) {
@@ -87,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_utterance_occurs_once_an_epoch_within_the_budget() {
-        let plan = plan(200, 3);
+        let mut plan = plan(200, 3);
         for epoch in 0..3 {
             let batches = plan.epoch(epoch);
             let mut seen: Vec<usize> = batches.iter().flatten().copied().collect();
@@ -98,7 +167,8 @@ mod tests {
                 assert!(batch.len() * longest <= 400);
             }
         }
-        assert_ne!(plan.epoch(0), plan.epoch(1));
+        let (first, second) = (plan.epoch(0), plan.epoch(1));
+        assert_ne!(first, second);
     }
 
     proptest! {

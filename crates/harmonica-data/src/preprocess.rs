@@ -1,284 +1,446 @@
-//! Corpus to cache: load, measure, judge, tokenize, encode. Parallel over utterances, in corpus order.
+//! Corpus to cache, by any number of processes on any number of machines.
+//!
+//! In: a [`Manifest`], settings, a codec. Out: a sealed [`TokenCache`] with its quality report. Shards are made on a bench beside
+//! the cache (`work.rs`), each by whoever claims it first; then one process judges all rows together and puts the cache in its
+//! place. Invariant: the cache is the same bytes whoever made it, in how many sittings, and from whatever was there before.
 
+use crate::encode::{RowEncoder, settings, source};
+use crate::reuse::Reuse;
+use crate::selection::{Judged, select};
+use crate::shard::{Shard, ShardRow, shard_bytes};
+use crate::splits::assign_splits;
+use crate::stages::{StageSeconds, clocked};
+use crate::work::{Bench, ShardShare, clear_benches};
 use crate::{
-    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, QualityRow, Split,
-    TokenCache, Utterance,
+    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, Split, TokenCache,
 };
-use harmonica_audio::{AudioError, QualityStats, Waveform, level_loudness, load, measure, trim_silence};
-use harmonica_codec::{AudioCodec, CodecTokens};
-use harmonica_config_schema::{AudioConfig, ExperimentConfig, RandomStream, SplitConfig};
-use harmonica_text::{TextTokenizer, TextTokens, normalize};
+use harmonica_codec::AudioCodec;
+use harmonica_config_schema::{ExperimentConfig, Fingerprint};
+use harmonica_storage::{Mapped, Sealed, StorageError, replace, require_space};
+use harmonica_text::{TextTokenizer, TextTokens};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// Utterances handled between two reports of progress; bounds memory.
-const CHUNK_UTTERANCES: usize = 64;
+/// How long to wait for shards that other processes make before looking again.
+const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What preprocessing makes of a corpus.
-#[derive(Debug, Clone)]
+/// What was done so far by this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Effort {
+    /// Rows of the corpus that this process is to see to, if no other does.
+    pub rows: usize,
+    /// Rows done, by this process or found done.
+    pub rows_done: usize,
+    /// Rows that were decoded anew.
+    pub rows_decoded: usize,
+    /// Rows that an earlier cache knew.
+    pub rows_reused: usize,
+    /// Shards made by this process.
+    pub shards_made: usize,
+    /// Seconds of audio decoded anew.
+    pub audio_s: f64,
+    /// Processor seconds by stage.
+    pub stages: StageSeconds,
+}
+
+/// A cache that was just made, or found as it should be.
+#[derive(Debug)]
 pub struct Preprocessed {
     /// Encoded utterances.
     pub cache: TokenCache,
     /// What was kept and dropped, and why.
     pub report: QualityReport,
+    /// What this process did for it.
+    pub effort: Effort,
+    /// Whether there was nothing to do.
+    pub was_current: bool,
 }
 
-/// Trims and levels a waveform as configured; what the codec hears.
+/// Everything that a cache is made from.
+#[derive(Clone, Copy)]
+pub struct Preprocessor<'a> {
+    manifest: &'a Manifest,
+    config: &'a ExperimentConfig,
+    codec: &'a dyn AudioCodec,
+    tokenizer: &'a TextTokenizer,
+}
+
+/// Measures and judges every utterance of a corpus without encoding it. `progress` hears what is done.
 ///
 /// # Errors
-/// A rate that loudness is not defined for.
-pub fn condition(waveform: Waveform, config: &AudioConfig) -> Result<Waveform, AudioError> {
-    let trimmed = if config.trim {
-        trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s)
-    } else {
-        waveform
-    };
-    level_loudness(trimmed, config.loudness, config.loudness_target_db)
-}
-
-struct Judged {
-    row: QualityRow,
-    kept: Option<(TextTokens, Waveform)>,
-}
-
-fn judge(
-    utterance: &Utterance,
-    manifest: &Manifest,
-    config: &ExperimentConfig,
-    tokenizer: &TextTokenizer,
-) -> Judged {
-    let drop = |stats: Option<QualityStats>, reasons: Vec<String>, detail: Option<String>| Judged {
-        row: QualityRow {
-            id: utterance.id.clone(),
-            speaker: utterance.speaker.clone(),
-            stats,
-            reasons,
-            detail,
-        },
-        kept: None,
-    };
-    let path = match manifest.audio_path(utterance, config.data.follow_links_outside) {
-        Ok(path) => path,
-        Err(error @ DataError::OutsideCorpus { .. }) => {
-            return drop(None, vec!["outside_corpus".into()], Some(error.to_string()));
-        }
-        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
-    };
-    let waveform = match load(&path) {
-        Ok(waveform) => waveform,
-        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
-    };
-    let waveform = match condition(waveform, &config.data.audio) {
-        Ok(waveform) => waveform,
-        Err(error) => return drop(None, vec!["unreadable_audio".into()], Some(error.to_string())),
-    };
-    let stats = measure(&waveform);
-    let tokens = match tokenizer.tokenize(&utterance.text) {
-        Ok(tokens) => tokens,
-        Err(error) => return drop(Some(stats), vec!["unusable_text".into()], Some(error.to_string())),
-    };
-    let verdict =
-        QualityFilter::new(config.data.quality.clone()).judge(&stats, tokens.normalized.chars().count());
-    if !verdict.kept() {
-        return drop(Some(stats), verdict.reasons, None);
-    }
-    let limit = config.model.ar.max_text_symbols.min(config.model.nar.max_text_symbols);
-    if tokens.ids.len() > limit {
-        let detail = format!("{} symbols, the models read at most {limit}", tokens.ids.len());
-        return drop(Some(stats), vec!["text_beyond_model".into()], Some(detail));
-    }
-    Judged {
-        row: QualityRow {
-            id: utterance.id.clone(),
-            speaker: utterance.speaker.clone(),
-            stats: Some(stats),
-            reasons: Vec::new(),
-            detail: None,
-        },
-        kept: Some((tokens, waveform)),
-    }
-}
-
-/// Measures and judges every utterance of a corpus without encoding it. `progress` hears how many are done.
+/// A file of decisions by hand that cannot be read.
 pub fn check(
     manifest: &Manifest,
     config: &ExperimentConfig,
     tokenizer: &TextTokenizer,
-    progress: impl FnMut(usize),
-) -> QualityReport {
-    let mut rows = Vec::new();
-    judge_all(manifest, config, tokenizer, |_, row, _| rows.push(row), progress);
-    QualityReport::new(config.data.quality.clone(), rows)
+    progress: impl FnMut(&Effort) + Send,
+) -> Result<QualityReport, DataError> {
+    let filter = QualityFilter::open(&config.data.quality)?;
+    let reuse = Reuse::default();
+    let encoder = RowEncoder { manifest, config, tokenizer, filter: &filter, codec: None, reuse: &reuse };
+    let tally = Tally::new(manifest.utterances.len(), progress);
+    let rows: Vec<ShardRow> = manifest
+        .utterances
+        .par_iter()
+        .map(|utterance| {
+            let done = encoder.encode(utterance);
+            tally.row(&done.row, false, &done.seconds);
+            done.row
+        })
+        .collect();
+    let judged = select(manifest, config, tokenizer, &filter, &rows, false);
+    Ok(report(&filter, judged).0)
 }
 
-/// Judges every utterance in corpus order; `each` gets its row number, its verdict and, if it is kept, what was read.
-fn judge_all(
-    manifest: &Manifest,
-    config: &ExperimentConfig,
-    tokenizer: &TextTokenizer,
-    mut each: impl FnMut(usize, QualityRow, Option<(TextTokens, Waveform)>),
-    mut progress: impl FnMut(usize),
-) {
-    for (chunk_number, chunk) in manifest.utterances.chunks(CHUNK_UTTERANCES).enumerate() {
-        let judged: Vec<Judged> = chunk.par_iter().map(|u| judge(u, manifest, config, tokenizer)).collect();
-        for (i, judged) in judged.into_iter().enumerate() {
-            each(chunk_number * CHUNK_UTTERANCES + i, judged.row, judged.kept);
-        }
-        progress(chunk_number * CHUNK_UTTERANCES + chunk.len());
-    }
+fn report(filter: &QualityFilter, judged: Vec<Judged>) -> (QualityReport, Vec<Option<TextTokens>>) {
+    let (rows, texts) = judged.into_iter().unzip();
+    (QualityReport::new(filter.thresholds().clone(), rows), texts)
 }
 
-/// Reads, judges and encodes a corpus. `progress` hears how many utterances are done.
-///
-/// # Errors
-/// A corpus of which nothing can be kept, or a codec that refuses a waveform.
-pub fn preprocess(
-    manifest: &Manifest,
-    config: &ExperimentConfig,
-    codec: &dyn AudioCodec,
-    tokenizer: &TextTokenizer,
-    progress: impl FnMut(usize),
-) -> Result<Preprocessed, DataError> {
-    let frame_limit = config.model.ar.max_frames.min(config.model.nar.max_frames) - 1;
-    let splits = assign_splits(manifest, &config.data.split);
-    let mut rows = Vec::new();
-    let mut pending: Vec<(usize, TextTokens, Waveform)> = Vec::new();
-    let mut kept: Vec<(usize, TextTokens, CodecTokens)> = Vec::new();
-    let mut failure = None;
-    let encode = |pending: &mut Vec<(usize, TextTokens, Waveform)>,
-                  kept: &mut Vec<(usize, TextTokens, CodecTokens)>| {
-        let encoded: Result<Vec<_>, _> = std::mem::take(pending)
-            .into_par_iter()
-            .map(|(row, text, waveform)| codec.encode(&waveform).map(|tokens| (row, text, tokens)))
-            .collect();
-        kept.extend(encoded?);
-        Ok::<(), DataError>(())
-    };
-    judge_all(
-        manifest,
-        config,
-        tokenizer,
-        |row, judged, found| {
-            rows.push(judged);
-            if let Some((text, waveform)) = found {
-                pending.push((row, text, waveform));
+/// Counts what several threads do and tells somebody.
+struct Tally<P>(Mutex<(Effort, P)>);
+
+impl<P: FnMut(&Effort) + Send> Tally<P> {
+    fn new(rows: usize, progress: P) -> Self {
+        Self(Mutex::new((Effort { rows, ..Effort::default() }, progress)))
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Effort)) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (effort, progress) = &mut *guard;
+        change(effort);
+        progress(effort);
+    }
+
+    fn row(&self, row: &ShardRow, is_reused: bool, seconds: &StageSeconds) {
+        self.add(|effort| {
+            effort.rows_done += 1;
+            effort.stages.add(seconds);
+            if is_reused {
+                effort.rows_reused += 1;
+            } else {
+                effort.rows_decoded += 1;
+                effort.audio_s += row.stats.map_or(0.0, |stats| stats.duration_s);
             }
-            if pending.len() >= CHUNK_UTTERANCES && failure.is_none() {
-                failure = encode(&mut pending, &mut kept).err();
-            }
-        },
-        progress,
-    );
-    if let Some(error) = failure.or_else(|| encode(&mut pending, &mut kept).err()) {
-        return Err(error);
-    }
-    for (row, _, tokens) in &kept {
-        if tokens.n_frames() > frame_limit {
-            rows[*row].reasons.push("audio_beyond_model".into());
-            rows[*row].detail =
-                Some(format!("{} frames, the models hold at most {frame_limit}", tokens.n_frames()));
-        }
-    }
-    // One frame could not be divided between a prompt and a target.
-    for (row, _, _) in kept.iter().filter(|(_, _, tokens)| tokens.n_frames() < 2) {
-        rows[*row].reasons.push("audio_too_short".into());
-    }
-    kept.retain(|(_, _, tokens)| (2..=frame_limit).contains(&tokens.n_frames()));
-    let report = QualityReport::new(config.data.quality.clone(), rows);
-    if kept.is_empty() {
-        return Err(DataError::NothingKept {
-            corpus: manifest.root.clone(),
-            dropped: report.dropped_utterances,
         });
     }
-    let speakers: Vec<String> = kept
-        .iter()
-        .map(|(row, ..)| manifest.utterances[*row].speaker.clone())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let mut tokens = Vec::with_capacity(kept.len());
-    let utterances = kept
-        .into_iter()
-        .map(|(row, text, codes)| {
-            let utterance = &manifest.utterances[row];
-            tokens.push(codes);
-            CachedUtterance {
-                id: utterance.id.clone(),
-                text: text.normalized,
-                text_ids: text.ids,
-                speaker: speakers.binary_search(&utterance.speaker).unwrap_or_default(),
-                split: splits[row],
-                audio: utterance.audio.clone(),
-                first_code: 0,
-                n_frames: 0,
-                n_samples: 0,
-            }
-        })
-        .collect();
-    let fingerprint = CacheFingerprint::new(config, codec, tokenizer.vocab(), &manifest.fingerprint());
-    let spec = codec.spec().clone();
-    let cache = TokenCache::new(spec, tokenizer.vocab().clone(), speakers, utterances, &tokens, fingerprint);
-    for split in [Split::Train, Split::Valid] {
-        if cache.split(split).is_empty() {
-            return Err(DataError::EmptySplit { split: split.name() });
-        }
+
+    fn effort(self) -> Effort {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).0
     }
-    Ok(Preprocessed { cache, report })
 }
 
-/// Seed of the splits: a property of the corpus, not of an experiment, so that every run is judged on the same texts.
-const SPLIT_SEED: u64 = 0;
-
-/// Splits by the manifest where it names them, else by a hash of the normalized text: a text is never on both sides.
-fn assign_splits(manifest: &Manifest, config: &SplitConfig) -> Vec<Split> {
-    // A text that is named anywhere takes all its unnamed readings along; where names differ, the most held-out one.
-    let mut named: BTreeMap<String, Split> = BTreeMap::new();
-    for utterance in &manifest.utterances {
-        if let Some(split) = utterance.split {
-            let known = named.entry(normalize(&utterance.text)).or_insert(split);
-            *known = split.max(*known);
-        }
+impl<'a> Preprocessor<'a> {
+    /// A cache of this corpus, with these settings.
+    pub fn new(
+        manifest: &'a Manifest,
+        config: &'a ExperimentConfig,
+        codec: &'a dyn AudioCodec,
+        tokenizer: &'a TextTokenizer,
+    ) -> Self {
+        Self { manifest, config, codec, tokenizer }
     }
-    let assign = |utterance: &Utterance| {
-        let text = normalize(&utterance.text);
-        let draw = RandomStream::new(SPLIT_SEED, &text, &[]).uniform();
-        utterance.split.or_else(|| named.get(&text).copied()).unwrap_or(if draw < config.valid_share {
-            Split::Valid
-        } else if draw < config.valid_share + config.test_share {
-            Split::Test
-        } else {
-            Split::Train
-        })
-    };
-    manifest.utterances.iter().map(assign).collect()
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// What the cache will be known by.
+    ///
+    /// # Errors
+    /// A file that settings name and that cannot be read.
+    pub fn fingerprint(&self) -> Result<CacheFingerprint, DataError> {
+        CacheFingerprint::new(self.config, self.codec, self.tokenizer.vocab(), &self.manifest.fingerprint())
+    }
 
-    #[test]
-    fn a_text_is_never_on_both_sides() {
-        let row = |i: usize, text: &str, split: Option<Split>| Utterance {
-            id: format!("u{i}"),
-            audio: "a.wav".into(),
-            text: text.into(),
-            speaker: "s".into(),
-            split,
+    fn bench(&self, dir: &Path, wanted: &CacheFingerprint) -> Bench {
+        let data = &self.config.data;
+        Bench::new(dir, self.manifest, &wanted.digest(), data.shard_rows, data.follow_links_outside)
+    }
+
+    /// Number of shards that [`Self::run`] makes.
+    ///
+    /// # Errors
+    /// As [`Self::fingerprint`].
+    pub fn n_shards(&self, dir: &Path) -> Result<usize, DataError> {
+        Ok(self.bench(dir, &self.fingerprint()?).n_shards())
+    }
+
+    /// The cache at `dir`, if it is what this would make: same settings, same rows, same audio.
+    ///
+    /// # Errors
+    /// As [`Self::fingerprint`].
+    pub fn current(&self, dir: &Path) -> Result<Option<TokenCache>, DataError> {
+        let Ok(cache) = TokenCache::open(dir, Some(&self.fingerprint()?)) else { return Ok(None) };
+        let known = Reuse::gather(dir, &[], &settings(&self.config.data.audio, self.codec));
+        let known: Vec<_> = known.sources().collect();
+        let follow = self.config.data.follow_links_outside;
+        let is_same = known.len() == self.manifest.utterances.len()
+            && self.manifest.utterances.par_iter().zip(known).all(|(utterance, (id, known))| {
+                utterance.id == id && source(self.manifest, utterance, follow).as_ref() == known
+            });
+        Ok(is_same.then_some(cache))
+    }
+
+    /// Makes the cache at `dir`, together with every other process that makes the same one.
+    ///
+    /// # Errors
+    /// A corpus of which nothing can be kept, or a directory that cannot be written to.
+    pub fn make(&self, dir: &Path, progress: impl FnMut(&Effort) + Send) -> Result<Preprocessed, DataError> {
+        // Asked in this order, a cache that another process finishes meanwhile is noticed by the one or by the other.
+        let before = seal(dir);
+        if self.current(dir)?.is_some() {
+            let found = self.found(dir, Effort::default())?;
+            return Ok(Preprocessed { was_current: true, ..found });
+        }
+        let effort = self.work(dir, ShardShare::ALL, before.as_deref(), progress)?;
+        self.put_together(dir, before.as_deref(), effort)
+    }
+
+    /// Makes the shards of a share and leaves them for [`Self::finish`]. Shards of the share that other processes make are waited
+    /// for.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to.
+    pub fn run(
+        &self,
+        dir: &Path,
+        share: ShardShare,
+        progress: impl FnMut(&Effort) + Send,
+    ) -> Result<Effort, DataError> {
+        self.work(dir, share, seal(dir).as_deref(), progress)
+    }
+
+    /// Puts the cache together from shards that were all made.
+    ///
+    /// # Errors
+    /// Shards that are missing, a corpus of which nothing can be kept, or a directory that cannot be written to.
+    pub fn finish(&self, dir: &Path) -> Result<Preprocessed, DataError> {
+        self.put_together(dir, seal(dir).as_deref(), Effort::default())
+    }
+
+    /// Whether somebody else has finished the same cache since its seal was `before`.
+    fn is_finished(&self, dir: &Path, before: Option<&str>, wanted: &CacheFingerprint) -> bool {
+        seal(dir).as_deref() != before && CacheFingerprint::read(dir).as_ref() == Some(wanted)
+    }
+
+    fn work(
+        &self,
+        dir: &Path,
+        share: ShardShare,
+        before: Option<&str>,
+        progress: impl FnMut(&Effort) + Send,
+    ) -> Result<Effort, DataError> {
+        let wanted = self.fingerprint()?;
+        let bench = self.bench(dir, &wanted);
+        let filter = QualityFilter::open(&self.config.data.quality)?;
+        let settings = settings(&self.config.data.audio, self.codec);
+        let reuse = Reuse::gather(dir, &bench.others(), &settings);
+        let encoder = RowEncoder {
+            manifest: self.manifest,
+            config: self.config,
+            tokenizer: self.tokenizer,
+            filter: &filter,
+            codec: Some(self.codec),
+            reuse: &reuse,
         };
-        let mut utterances: Vec<Utterance> =
-            (0..400).map(|i| row(i, &format!("text {}", i % 100), None)).collect();
-        utterances.push(row(400, "Text 7!", Some(Split::Test)));
-        utterances.push(row(401, "text seven", Some(Split::Train)));
-        let manifest = Manifest { root: ".".into(), utterances };
-        let splits = assign_splits(&manifest, &SplitConfig { valid_share: 0.2, test_share: 0.2 });
-        let mut sides: BTreeMap<String, BTreeSet<Split>> = BTreeMap::new();
-        for (utterance, split) in manifest.utterances.iter().zip(&splits).take(400) {
-            sides.entry(normalize(&utterance.text)).or_default().insert(*split);
+        let mut open = bench.shards(share);
+        let tally = Tally::new(open.iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
+        bench.open()?;
+        while !open.is_empty() && !self.is_finished(dir, before, &wanted) {
+            // Whoever finished another cache at this place may have cleared a bench that nobody held at that moment.
+            if !bench.dir().exists() {
+                bench.open()?;
+                open = bench.shards(share);
+            }
+            let n_open = open.len();
+            let mut left = Vec::new();
+            for shard in open {
+                let is_found = || bench.shard(shard).exists();
+                let found =
+                    |tally: &Tally<_>| tally.add(|effort| effort.rows_done += bench.rows(shard).len());
+                if is_found() {
+                    found(&tally);
+                    continue;
+                }
+                let Some(claim) = bench.claim(Some(shard))? else {
+                    left.push(shard);
+                    continue;
+                };
+                // Between a look and a claim another process may have made it, and even the whole cache.
+                if is_found() {
+                    found(&tally);
+                } else if !self.is_finished(dir, before, &wanted) {
+                    make_shard(&encoder, &bench, shard, &settings, &tally)?;
+                }
+                drop(claim);
+            }
+            open = left;
+            if open.len() == n_open {
+                std::thread::sleep(PATIENCE);
+            }
         }
-        assert!(sides.values().all(|s| s.len() == 1));
-        let held = splits.iter().filter(|s| **s != Split::Train).count();
-        assert!((80..240).contains(&held), "{held}");
+        Ok(tally.effort())
     }
+
+    fn put_together(
+        &self,
+        dir: &Path,
+        before: Option<&str>,
+        effort: Effort,
+    ) -> Result<Preprocessed, DataError> {
+        let wanted = self.fingerprint()?;
+        let bench = self.bench(dir, &wanted);
+        let claim = loop {
+            if self.is_finished(dir, before, &wanted) {
+                return self.found(dir, effort);
+            }
+            if let Some(claim) = bench.claim(None)? {
+                break claim;
+            }
+            std::thread::sleep(PATIENCE);
+        };
+        if self.is_finished(dir, before, &wanted) {
+            return self.found(dir, effort);
+        }
+        let (rows, shards) = self.collect(&bench)?;
+        let (report, utterances, speakers) = self.judge(&rows, bench_rows(&bench))?;
+        let content = crate::cache::Content {
+            spec: self.codec.spec().clone(),
+            vocab: self.tokenizer.vocab().clone(),
+            speakers,
+            corpora: self.manifest.corpora(),
+            utterances,
+        };
+        let bytes: u64 = shards.iter().map(|path| path.metadata().map_or(0, |data| data.len())).sum();
+        // Shards that cannot be linked are copied.
+        require_space(dir, bytes / 64 + (1 << 16))?;
+        content.write(dir, &wanted, &shards, &report.files()?)?;
+        drop(claim);
+        clear_benches(dir)?;
+        Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort, was_current: false })
+    }
+
+    /// What another process finished.
+    fn found(&self, dir: &Path, effort: Effort) -> Result<Preprocessed, DataError> {
+        let cache = TokenCache::open(dir, Some(&self.fingerprint()?))?;
+        let settings = settings(&self.config.data.audio, self.codec);
+        let known = Reuse::gather(dir, &[], &settings);
+        let (report, ..) = self.judge(&known.into_rows(), Vec::new())?;
+        clear_benches(dir)?;
+        Ok(Preprocessed { cache, report, effort, was_current: false })
+    }
+
+    /// Rows of all shards, and where the shards are.
+    fn collect(&self, bench: &Bench) -> Result<(Vec<ShardRow>, Vec<std::path::PathBuf>), DataError> {
+        let paths: Vec<_> = (0..bench.n_shards()).map(|shard| bench.shard(shard)).collect();
+        let missing: Vec<usize> = (0..paths.len()).filter(|shard| !paths[*shard].exists()).collect();
+        if !missing.is_empty() {
+            return Err(DataError::Unfinished { path: bench.dir().to_owned(), missing, of: paths.len() });
+        }
+        let mut rows = Vec::new();
+        for path in &paths {
+            let bytes =
+                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+            let shard = Shard::parse(&bytes).ok_or_else(|| DataError::DamagedShard { path: path.clone() })?;
+            rows.extend(shard.rows);
+        }
+        Ok((rows, paths))
+    }
+
+    /// Judges all rows; `places` says in which shard each row is.
+    fn judge(
+        &self,
+        rows: &[ShardRow],
+        places: Vec<usize>,
+    ) -> Result<(QualityReport, Vec<CachedUtterance>, Vec<String>), DataError> {
+        if rows.len() != self.manifest.utterances.len() {
+            let reason = format!("{} rows, the corpus has {}", rows.len(), self.manifest.utterances.len());
+            return Err(DataError::DamagedCache { path: self.config.data.cache_dir.clone().into(), reason });
+        }
+        let filter = QualityFilter::open(&self.config.data.quality)?;
+        let judged = select(self.manifest, self.config, self.tokenizer, &filter, rows, true);
+        let (report, texts) = report(&filter, judged);
+        let kept: Vec<(usize, TextTokens)> =
+            texts.into_iter().enumerate().filter_map(|(row, text)| Some((row, text?))).collect();
+        if kept.is_empty() {
+            let corpus = self.manifest.place();
+            return Err(DataError::NothingKept { corpus, dropped: report.dropped_utterances });
+        }
+        let splits = assign_splits(self.manifest, &self.config.data.split)?;
+        for split in [Split::Train, Split::Valid] {
+            if !kept.iter().any(|(row, _)| splits[*row] == split) {
+                return Err(DataError::EmptySplit { split: split.name() });
+            }
+        }
+        let of = |row: usize| &self.manifest.utterances[row];
+        let speakers: BTreeSet<String> = kept.iter().map(|(row, _)| of(*row).speaker.clone()).collect();
+        let speakers: Vec<String> = speakers.into_iter().collect();
+        let corpora = self.manifest.corpora();
+        let utterances = kept.into_iter().map(|(row, text)| CachedUtterance {
+            id: of(row).id.clone(),
+            text: text.normalized,
+            text_ids: text.ids,
+            speaker: speakers.binary_search(&of(row).speaker).unwrap_or_default(),
+            corpus: corpora.binary_search(&of(row).corpus).unwrap_or_default(),
+            split: splits[row],
+            audio: of(row).audio.clone(),
+            segment: of(row).segment,
+            shard: places.get(row).copied().unwrap_or_default(),
+            first_code: rows[row].first_code,
+            n_frames: rows[row].n_frames,
+            n_samples: rows[row].n_samples,
+        });
+        let utterances = utterances.collect();
+        Ok((report, utterances, speakers))
+    }
+}
+
+/// Shard of every row.
+fn bench_rows(bench: &Bench) -> Vec<usize> {
+    (0..bench.n_shards()).flat_map(|shard| bench.rows(shard).map(move |_| shard)).collect()
+}
+
+/// Hash of what stands at a place.
+fn seal(dir: &Path) -> Option<String> {
+    Some(Sealed::open(dir).ok()?.hash().to_owned())
+}
+
+fn make_shard<P: FnMut(&Effort) + Send>(
+    encoder: &RowEncoder<'_>,
+    bench: &Bench,
+    shard: usize,
+    settings: &Fingerprint,
+    tally: &Tally<P>,
+) -> Result<(), DataError> {
+    let done: Vec<(ShardRow, Vec<u16>)> = encoder.manifest.utterances[bench.rows(shard)]
+        .par_iter()
+        .map(|utterance| {
+            let done = encoder.encode(utterance);
+            tally.row(&done.row, done.is_reused, &done.seconds);
+            (done.row, done.codes)
+        })
+        .collect();
+    let mut seconds = StageSeconds::default();
+    let path = bench.shard(shard);
+    let written = clocked(&mut seconds.write, || {
+        let mut codes = Vec::new();
+        let rows = done.into_iter().map(|(row, its_codes)| {
+            let row = ShardRow { first_code: codes.len(), ..row };
+            codes.extend(its_codes);
+            row
+        });
+        let rows = rows.collect();
+        let n_codebooks = encoder.codec.map_or(0, |codec| codec.spec().n_codebooks);
+        let bytes =
+            shard_bytes(settings, n_codebooks, rows, &codes).map_err(|e| StorageError::encode(&path, e))?;
+        require_space(&path, bytes.len() as u64)?;
+        replace(&path, &bytes)
+    });
+    written?;
+    tally.add(|effort| {
+        effort.stages.add(&seconds);
+        effort.shards_made += 1;
+    });
+    Ok(())
 }

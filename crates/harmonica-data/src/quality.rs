@@ -1,20 +1,29 @@
 //! Decides which utterances may be trained on. In: [`QualityStats`]; out: [`QualityVerdict`].
 //!
-//! Measuring is `harmonica_audio`'s job; this module only judges and reports.
+//! Measuring is `harmonica_audio`'s job; this module only judges, and what one utterance alone can tell.
 //! Invariant: the same stats and thresholds always give the same verdict and the same reasons.
 
 use crate::DataError;
 use harmonica_audio::QualityStats;
 use harmonica_config_schema::QualityThresholds;
-use harmonica_storage::{StorageError, make_directory, publish};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Judges utterances by thresholds.
+/// Judges utterances by thresholds, and by what people decided.
 #[derive(Debug, Clone)]
 pub struct QualityFilter {
     thresholds: QualityThresholds,
+    by_hand: BTreeMap<String, Decision>,
+}
+
+/// What somebody decided about an utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Train on it, whatever the thresholds say.
+    Keep,
+    /// Leave it out.
+    Drop,
 }
 
 /// Whether an utterance may be trained on. Kept if no reason speaks against it.
@@ -32,21 +41,48 @@ impl QualityVerdict {
 }
 
 impl QualityFilter {
-    /// A filter with these thresholds.
+    /// A filter with these thresholds, without decisions by hand.
     pub fn new(thresholds: QualityThresholds) -> Self {
-        Self { thresholds }
+        Self { thresholds, by_hand: BTreeMap::new() }
+    }
+
+    /// A filter with these thresholds and the decisions of the file that they name.
+    ///
+    /// # Errors
+    /// A file of decisions that cannot be read or understood.
+    pub fn open(thresholds: &QualityThresholds) -> Result<Self, DataError> {
+        let mut filter = Self::new(thresholds.clone());
+        if !thresholds.overrides.is_empty() {
+            let path = Path::new(&thresholds.overrides);
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+            filter.by_hand = decisions(path, &text)?;
+        }
+        Ok(filter)
+    }
+
+    /// What somebody decided about an utterance.
+    pub(crate) fn decision(&self, id: &str) -> Option<Decision> {
+        self.by_hand.get(id).copied()
+    }
+
+    /// The thresholds.
+    pub fn thresholds(&self) -> &QualityThresholds {
+        &self.thresholds
     }
 
     /// Judges one utterance by its figures and the length of its normalized text.
     pub fn judge(&self, stats: &QualityStats, n_characters: usize) -> QualityVerdict {
         let t = &self.thresholds;
-        let chars_per_s = n_characters as f64 / stats.duration_s.max(1e-9);
+        let chars_per_s = chars_per_s(stats, n_characters);
         let checks = [
             (stats.duration_s < t.min_duration_s, "too_short"),
             (stats.duration_s > t.max_duration_s, "too_long"),
             (stats.longest_silence_s > t.max_silence_s, "long_silence"),
             (stats.clipped_share > t.max_clipped_share, "clipped"),
             (stats.snr_db < t.min_snr_db, "noisy"),
+            (stats.voiced_share < t.min_voiced_share, "not_speech"),
+            (stats.sample_rate_hz < t.min_sample_rate_hz, "low_sample_rate"),
             (chars_per_s < t.min_chars_per_s, "text_too_short"),
             (chars_per_s > t.max_chars_per_s, "text_too_long"),
         ];
@@ -56,107 +92,30 @@ impl QualityFilter {
     }
 }
 
-/// One judged utterance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct QualityRow {
-    /// Utterance.
-    pub id: String,
-    /// Speaker.
-    pub speaker: String,
-    /// Its figures; absent if the audio could not be read.
-    pub stats: Option<QualityStats>,
-    /// Why it was dropped; empty if it was kept.
-    pub reasons: Vec<String>,
-    /// What went wrong in words, where the audio or text could not be used at all.
-    pub detail: Option<String>,
+/// Characters a second.
+pub(crate) fn chars_per_s(stats: &QualityStats, n_characters: usize) -> f64 {
+    n_characters as f64 / stats.duration_s.max(1e-9)
 }
 
-/// All judged utterances of a corpus.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct QualityReport {
-    /// Version of this record.
-    pub format_version: u32,
-    /// Rows of the manifest; always `kept` plus the sum of `dropped_utterances`.
-    pub rows: usize,
-    /// Utterances kept.
-    pub kept: usize,
-    /// Utterances dropped.
-    pub dropped_utterances: usize,
-    /// Utterances dropped by their first reason.
-    pub dropped: BTreeMap<String, usize>,
-    /// Thresholds that were applied.
-    pub thresholds: QualityThresholds,
-    /// Every utterance.
-    pub utterances: Vec<QualityRow>,
-}
-
-impl QualityReport {
-    /// Sums rows up.
-    pub fn new(thresholds: QualityThresholds, utterances: Vec<QualityRow>) -> Self {
-        let mut dropped = BTreeMap::new();
-        for reason in utterances.iter().filter_map(|u| u.reasons.first()) {
-            *dropped.entry(reason.clone()).or_insert(0) += 1;
+/// Reads `keep ID` and `drop ID`, a line each; `#` begins a remark.
+fn decisions(path: &Path, text: &str) -> Result<BTreeMap<String, Decision>, DataError> {
+    let mut by_hand = BTreeMap::new();
+    for (i, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
         }
-        let dropped_utterances = dropped.values().sum();
-        Self {
-            format_version: 1,
-            rows: utterances.len(),
-            kept: utterances.len() - dropped_utterances,
-            dropped_utterances,
-            dropped,
-            thresholds,
-            utterances,
+        let refuse = |reason: String| DataError::Manifest { path: path.to_owned(), line: i + 1, reason };
+        let decision = match line.split_once(char::is_whitespace) {
+            Some(("keep", id)) => (id.trim().to_owned(), Decision::Keep),
+            Some(("drop", id)) => (id.trim().to_owned(), Decision::Drop),
+            _ => return Err(refuse("expected `keep ID` or `drop ID`".into())),
+        };
+        if by_hand.insert(decision.0.clone(), decision.1).is_some_and(|earlier| earlier != decision.1) {
+            return Err(refuse(format!("`{}` is to be kept and to be dropped; decide", decision.0)));
         }
     }
-
-    /// Writes [`Self::files`] into a directory.
-    ///
-    /// # Errors
-    /// A directory that cannot be written to.
-    pub fn write(&self, dir: &Path) -> Result<(), DataError> {
-        make_directory(dir)?;
-        for (name, content) in self.files()? {
-            publish(&dir.join(name), &content)?;
-        }
-        Ok(())
-    }
-
-    /// Names and contents of `quality.json`, `quality.csv` and `blacklist.txt`.
-    ///
-    /// # Errors
-    /// A figure that cannot be written down.
-    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 3], DataError> {
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
-        let mut csv =
-            "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db\n"
-                .to_owned();
-        for row in &self.utterances {
-            let figures = row.stats.map_or_else(
-                || ",,,,,".to_owned(),
-                |s| {
-                    format!(
-                        "{:.3},{:.4},{:.2},{:.6},{:.2},{:.1}",
-                        s.duration_s, s.peak, s.rms_db, s.clipped_share, s.longest_silence_s, s.snr_db
-                    )
-                },
-            );
-            let speaker = format!("\"{}\"", row.speaker.replace('"', "\"\""));
-            csv.push_str(&format!(
-                "{},{speaker},{},{},{figures}\n",
-                row.id,
-                row.reasons.is_empty(),
-                row.reasons.join(" ")
-            ));
-        }
-        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
-        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
-        Ok([
-            ("quality.json", json),
-            ("quality.csv", csv.into_bytes()),
-            ("blacklist.txt", blacklist.into_bytes()),
-        ])
-    }
+    Ok(by_hand)
 }
 
 #[cfg(test)]
@@ -171,12 +130,18 @@ mod tests {
             clipped_share: 0.0,
             longest_silence_s: 0.1,
             snr_db: 40.0,
+            voiced_share: 0.6,
+            sample_rate_hz: 24_000,
         }
     }
 
     #[test]
     fn each_threshold_drops_with_its_own_reason() {
-        let filter = QualityFilter::new(QualityThresholds::default());
+        let filter = QualityFilter::new(QualityThresholds {
+            min_voiced_share: 0.1,
+            min_sample_rate_hz: 16_000,
+            ..QualityThresholds::default()
+        });
         assert!(filter.judge(&good(), 30).kept());
         for (stats, n_characters, reason) in [
             (QualityStats { duration_s: 0.1, ..good() }, 2, "too_short"),
@@ -184,6 +149,8 @@ mod tests {
             (QualityStats { longest_silence_s: 3.0, ..good() }, 30, "long_silence"),
             (QualityStats { clipped_share: 0.01, ..good() }, 30, "clipped"),
             (QualityStats { snr_db: 3.0, ..good() }, 30, "noisy"),
+            (QualityStats { voiced_share: 0.05, ..good() }, 30, "not_speech"),
+            (QualityStats { sample_rate_hz: 8000, ..good() }, 30, "low_sample_rate"),
             (good(), 2, "text_too_short"),
             (good(), 200, "text_too_long"),
         ] {
@@ -192,17 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn kept_and_dropped_add_up() {
-        let row = |id: &str, reasons: &[&str]| QualityRow {
-            id: id.into(),
-            speaker: "s".into(),
-            stats: None,
-            reasons: reasons.iter().map(|r| (*r).to_owned()).collect(),
-            detail: None,
-        };
-        let rows = vec![row("a", &[]), row("b", &["clipped", "noisy"]), row("c", &["noisy"])];
-        let report = QualityReport::new(QualityThresholds::default(), rows);
-        assert_eq!((report.rows, report.kept, report.dropped_utterances), (3, 1, 2));
-        assert_eq!(report.dropped.values().sum::<usize>(), 2);
+    fn decisions_by_hand_are_read_and_contradictions_refused() {
+        let read = |text: &str| decisions(Path::new("by-hand.txt"), text).map_err(|e| e.to_string());
+        let found = read("# heard on Monday\nkeep a-1\n\ndrop b  # cut off\n").unwrap();
+        assert_eq!((found["a-1"], found["b"]), (Decision::Keep, Decision::Drop));
+        assert!(read("keep a\ndrop a\n").unwrap_err().contains("line 2"));
+        assert!(read("a\n").unwrap_err().contains("`keep ID` or `drop ID`"));
     }
 }

@@ -327,6 +327,7 @@ mod tests {
             n_parameters: 1,
             config: fingerprint.clone(),
             cache: fingerprint.clone(),
+            cache_mismatch: Vec::new(),
             program: HOSTILE.into(),
             device: HOSTILE.into(),
             stopped: HOSTILE.into(),

@@ -44,6 +44,8 @@ enum Command {
     Data(commands::data::DataCommand),
     /// Encode a corpus into the token cache
     Preprocess(commands::preprocess::PreprocessArguments),
+    /// Say what would go wrong with a run and what it will cost, before it starts
+    Doctor(commands::doctor::DoctorArguments),
     /// Train the AR or the NAR model
     Train(commands::train::TrainArguments),
     /// Kill training processes, resume them, and compare every byte with a run that was never stopped
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Codec(command) => commands::codec::run(command, out),
         Command::Data(command) => commands::data::run(command, out),
         Command::Preprocess(arguments) => commands::preprocess::run(&arguments, out),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, out),
         Command::Train(arguments) => commands::train::run(&arguments, out),
         Command::ProveResume(arguments) => commands::prove_resume::run(&arguments, out),
         Command::Bundle(arguments) => commands::bundle::run(&arguments, out),

@@ -69,9 +69,9 @@ impl Meter {
         let plain = !std::io::stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        if let Ok(style) =
-            ProgressStyle::with_template("{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}",
+        ) {
             bar.set_style(style);
         }
         bar.set_prefix(what);
@@ -79,16 +79,23 @@ impl Meter {
     }
 
     pub(crate) fn at(&mut self, done: usize) {
+        self.at_with(done, "");
+    }
+
+    /// As [`Self::at`], with a remark.
+    pub(crate) fn at_with(&mut self, done: usize, remark: &str) {
         self.bar.set_position(done as u64);
+        self.bar.set_message(remark.to_owned());
         if self.plain && (self.last.elapsed().as_secs() >= 5 || done == self.total) {
             self.last = Instant::now();
             let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
             let left = (self.total - done.min(self.total)) as f64 / rate.max(1e-9);
             let _ = writeln!(
                 std::io::stderr().lock(),
-                "{} {done}/{} {rate:.1}/s {left:.0} s left",
+                "{} {done}/{} {rate:.1}/s {left:.0} s left{}{remark}",
                 self.what,
-                self.total
+                self.total,
+                if remark.is_empty() { "" } else { ", " }
             );
         }
         if done >= self.total {

@@ -73,8 +73,10 @@ pub(crate) fn open_cache(
     allow_mismatch: bool,
 ) -> Result<TokenCache, Failure> {
     let dir = Path::new(&config.data.cache_dir);
+    let manifest = Manifest::of(&config.data)?;
+    let wanted = CacheFingerprint::new(config, codec, &Vocab::english(), &manifest.fingerprint())?;
     if allow_mismatch {
-        let cache = TokenCache::open(dir, None)?;
+        let cache = TokenCache::open_whatever(dir, &wanted)?;
         if cache.spec() != codec.spec() {
             let (dir, found, wanted) = (dir.display(), cache.spec(), codec.spec());
             let message = format!(
@@ -84,8 +86,6 @@ pub(crate) fn open_cache(
         }
         return Ok(cache);
     }
-    let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
-    let wanted = CacheFingerprint::new(config, codec, &Vocab::english(), &manifest.fingerprint());
     Ok(TokenCache::open(dir, Some(&wanted))?)
 }
 

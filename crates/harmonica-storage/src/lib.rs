@@ -5,19 +5,23 @@
 //! bytes) holds for all of them. A directory that carries `manifest.json` is *sealed*: a changed byte in it is found and
 //! named.
 
+mod claim;
 mod durable;
 mod error;
 mod failpoint;
 mod manifest;
+mod mapped;
 mod names;
 mod scratch;
 mod sealed;
 mod space;
 mod staged;
 
+pub use claim::Claim;
 pub use durable::{append, make_directory, publish, remove_directory, remove_file, replace, sync};
 pub use error::StorageError;
 pub use manifest::{FileCheck, FileDigest, FileState, MANIFEST};
+pub use mapped::Mapped;
 pub use names::{is_plain_name, stays_inside};
 pub use scratch::{collect as collect_scratch, is_alive, list as list_scratch};
 pub use sealed::{Sealed, seal, verify};

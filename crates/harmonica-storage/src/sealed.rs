@@ -3,7 +3,7 @@
 //! In: a directory; out: the content of its files. Invariant: what [`Sealed::read`] gives is what was written, byte for byte.
 
 use crate::manifest::{FileCheck, FileDigest, FileState, MANIFEST, Manifest};
-use crate::{StorageError, replace};
+use crate::{Mapped, StorageError, replace};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,21 @@ impl Sealed {
         let check = |state| FileCheck { file: file.to_owned(), state };
         let expected = self.manifest.digest(file).ok_or_else(|| check(FileState::Unlisted))?;
         let content = std::fs::read(self.dir.join(file)).map_err(|e| check(FileState::of_error(&e)))?;
+        let found = FileDigest::of(&content);
+        if found != *expected {
+            return Err(check(FileState::Changed { expected: expected.clone(), found }));
+        }
+        Ok(content)
+    }
+
+    /// As [`Self::read`], of a file that may be larger than memory.
+    ///
+    /// # Errors
+    /// A file that is missing, changed, or not of this directory.
+    pub fn map(&self, file: &str) -> Result<Mapped, FileCheck> {
+        let check = |state| FileCheck { file: file.to_owned(), state };
+        let expected = self.manifest.digest(file).ok_or_else(|| check(FileState::Unlisted))?;
+        let content = Mapped::open(&self.dir.join(file)).map_err(|e| check(FileState::of_error(&e)))?;
         let found = FileDigest::of(&content);
         if found != *expected {
             return Err(check(FileState::Changed { expected: expected.clone(), found }));

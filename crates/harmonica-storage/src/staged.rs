@@ -75,6 +75,19 @@ impl Staged {
         Ok(())
     }
 
+    /// Takes a file that stands elsewhere on the same disk, durable and never to be changed, without writing it again.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a disk that does not take it.
+    pub fn link(&mut self, name: &str, from: &Path) -> Result<(), StorageError> {
+        let path = self.beside.join(name);
+        durable::make_directory(scratch::parent(&path)).map_err(|error| self.instead(error))?;
+        durable::link(from, &path).map_err(|e| self.failed(name, e))?;
+        let digest = FileDigest::read(&path).map_err(|e| self.failed(name, e))?;
+        self.files.insert(name.to_owned(), digest);
+        Ok(())
+    }
+
     /// Seals the directory and puts it under its final name, in the place of what stood there.
     ///
     /// # Errors

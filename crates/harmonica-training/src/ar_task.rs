@@ -4,7 +4,7 @@ use crate::{Task, TrainingError};
 use burn::tensor::Device;
 use harmonica_config_schema::record::CodebookMetrics;
 use harmonica_config_schema::{
-    CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream, SpeakerConditioning,
+    CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, SpeakerConditioning,
 };
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::diagnosis::CodebookHealth;
@@ -112,12 +112,14 @@ pub(crate) fn prompt_policy(
     position: u64,
     max_frames: usize,
     max_text_symbols: usize,
+    config: &PromptConfig,
 ) -> Option<PromptPolicy> {
     (speaker == SpeakerConditioning::Prompt).then_some(PromptPolicy {
         seed,
         position,
         max_frames: max_frames / 2,
-        transcript_share: 0.5,
+        other_share: config.other_utterance_share,
+        transcript_share: config.transcript_share,
         max_total_frames: max_frames,
         max_text_symbols,
     })
@@ -164,7 +166,14 @@ impl Task for ArTask {
 
     fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
         let model = &self.config.model.ar;
-        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
+        prompt_policy(
+            model.speaker,
+            self.config.seed,
+            position,
+            model.max_frames,
+            model.max_text_symbols,
+            &self.config.data.prompt,
+        )
     }
 
     fn loss(

@@ -30,6 +30,9 @@ pub struct CheckpointState {
     pub window: [f64; 4],
     /// Best validation so far.
     pub best: Option<BestRecord>,
+    /// Keys in which the cache differed from what the configuration asks for, in any sitting that allowed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_mismatch: Vec<String>,
 }
 
 /// Which weights of a checkpoint.

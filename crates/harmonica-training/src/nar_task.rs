@@ -102,7 +102,14 @@ impl Task for NarTask {
 
     fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
         let model = &self.config.model.nar;
-        prompt_policy(model.speaker, self.config.seed, position, model.max_frames, model.max_text_symbols)
+        prompt_policy(
+            model.speaker,
+            self.config.seed,
+            position,
+            model.max_frames,
+            model.max_text_symbols,
+            &self.config.data.prompt,
+        )
     }
 
     fn loss(

@@ -69,6 +69,7 @@ impl<T: Task + 'static> Trainer<T> {
             skipped: 0,
             window: [0.0; 4],
             best: None,
+            cache_mismatch: Vec::new(),
         };
         let checkpoint_bytes = checkpoint_bytes(&model);
         require_space(run.root(), checkpoint_bytes)?;
@@ -113,6 +114,11 @@ impl<T: Task + 'static> Trainer<T> {
                 tracing::warn!("the best checkpoint `{}` is gone; the best is sought anew", best.checkpoint);
             }
             run.settle(state.update, state.best.as_ref(), &unusable, &config.training)?;
+        }
+        for difference in task.cache().accepted_differences() {
+            if !state.cache_mismatch.contains(difference) {
+                state.cache_mismatch.push(difference.clone());
+            }
         }
         run.truncate_metrics(state.update)?;
         let valid = valid_batches(&task, config)?;
@@ -175,18 +181,13 @@ impl<T: Task + 'static> Trainer<T> {
         if lengths.is_empty() {
             return Err(TrainingError::EmptySplit { split: "train" });
         }
-        let mut plan = BatchPlan::new(lengths, &self.config.data.batch, self.config.seed);
+        let mut plan = BatchPlan::of_cache(cache, lengths, &self.config.data, self.config.seed);
         let maker = Arc::clone(&task);
         let first = self.state.update * accumulation;
-        let batches = prefetch(
-            first,
-            max_updates * accumulation,
-            self.config.data.batch.prefetch_batches,
-            move |position| {
-                let (_, utterances) = plan.batch(position);
-                maker.batch(&utterances, position)
-            },
-        );
+        let batches = prefetch(first, max_updates * accumulation, &self.config.data.batch, move |position| {
+            let (_, utterances) = plan.batch(position);
+            maker.batch(&utterances, position)
+        });
         let (started, first_update) = (Instant::now(), self.state.update);
         let mut is_interrupted = false;
         let mut stopped = STOPPED_AT_MAX_UPDATES.to_owned();

@@ -1,13 +1,13 @@
-//! `data`: unpack and check corpora.
+//! `data`: unpack and check corpora, and see how their batches are spread.
 
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::{Subcommand, ValueEnum};
-use harmonica_config_schema::CorpusLayout;
-use harmonica_data::{Manifest, check, unpack};
+use harmonica_config_schema::{CorpusLayout, ExperimentConfig};
+use harmonica_data::{BatchPlan, DataError, Manifest, Split, TokenCache, check, unpack};
 use harmonica_text::{TextTokenizer, Vocab};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A layout on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -16,6 +16,30 @@ pub(crate) enum Layout {
     Ljspeech,
     /// manifest.jsonl
     Manifest,
+    /// LibriTTS and LibriTTS-R
+    Libritts,
+    /// VCTK 0.92
+    Vctk,
+    /// Common Voice
+    CommonVoice,
+    /// NeMo's manifest.json
+    Nemo,
+    /// Lhotse's cuts.jsonl, or recordings.jsonl and supervisions.jsonl
+    Lhotse,
+}
+
+impl From<Layout> for CorpusLayout {
+    fn from(layout: Layout) -> Self {
+        match layout {
+            Layout::Ljspeech => Self::Ljspeech,
+            Layout::Manifest => Self::Manifest,
+            Layout::Libritts => Self::Libritts,
+            Layout::Vctk => Self::Vctk,
+            Layout::CommonVoice => Self::CommonVoice,
+            Layout::Nemo => Self::Nemo,
+            Layout::Lhotse => Self::Lhotse,
+        }
+    }
 }
 
 /// Commands about corpora.
@@ -42,9 +66,20 @@ pub(crate) enum DataCommand {
         /// How the corpus lies on disk
         #[arg(long, default_value = "ljspeech")]
         layout: Layout,
-        /// Where quality.json, quality.csv and blacklist.txt go
+        /// Where quality.json, quality.csv, blacklist.txt and quality.html go
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Say how the batches of an epoch are spread over speakers, lengths and symbols
+    #[command(
+        after_help = "Example: harmonica-lab data balance --config configs/demo.toml --set data.sampling.kind=stratified"
+    )]
+    Balance {
+        /// Which epoch, counted from 0
+        #[arg(long, default_value_t = 0)]
+        epoch: u64,
         #[command(flatten)]
         config: ConfigArguments,
     },
@@ -60,14 +95,11 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
             );
         }
         DataCommand::Check { corpus, layout, output, config } => {
-            let layout = match layout {
-                Layout::Ljspeech => CorpusLayout::Ljspeech,
-                Layout::Manifest => CorpusLayout::Manifest,
-            };
             let config = config.load()?;
-            let manifest = Manifest::read(&corpus, layout)?;
+            let manifest = Manifest::read(&corpus, layout.into())?;
             let mut meter = Meter::new(manifest.utterances.len(), "check");
-            let report = check(&manifest, &config, &TextTokenizer::new(Vocab::english()), |n| meter.at(n));
+            let tokenizer = TextTokenizer::new(Vocab::english());
+            let report = check(&manifest, &config, &tokenizer, |effort| meter.at(effort.rows_done))?;
             if let Some(dir) = output {
                 report.write(&dir)?;
             }
@@ -75,6 +107,31 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
                 format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
             out.result(&report, &words);
         }
+        DataCommand::Balance { epoch, config } => balance(epoch, &config.load()?, out)?,
     }
+    Ok(())
+}
+
+fn balance(epoch: u64, config: &ExperimentConfig, out: Output) -> Result<(), Failure> {
+    let cache = TokenCache::open(Path::new(&config.data.cache_dir), None)?;
+    let lengths: Vec<(usize, usize)> =
+        cache.split(Split::Train).into_iter().map(|i| (i, cache.utterances()[i].n_frames)).collect();
+    if lengths.is_empty() {
+        return Err(DataError::EmptySplit { split: "train" }.into());
+    }
+    let mut plan = BatchPlan::of_cache(&cache, lengths, &config.data, config.seed);
+    let Some(balance) = plan.balance(epoch) else { return Ok(()) };
+    let words = format!(
+        "{} draws of {} utterances, one at most {} times; distance from the target: speakers {:.4}, lengths {:.4}, symbols {:.4}; \
+         padding {:.1}%",
+        balance.draws,
+        balance.distinct,
+        balance.most_repeats,
+        balance.speaker_distance,
+        balance.length_distance,
+        balance.symbol_distance,
+        100.0 * balance.padding_share
+    );
+    out.result(&balance, &words);
     Ok(())
 }

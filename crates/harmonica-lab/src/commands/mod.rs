@@ -6,6 +6,7 @@ pub(crate) mod codec;
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod diagnose;
+pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod gate;
 pub(crate) mod judge;

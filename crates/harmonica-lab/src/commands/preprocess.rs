@@ -1,22 +1,40 @@
-//! `preprocess`: corpus to token cache, with its quality report.
+//! `preprocess`: corpus to token cache, with its quality report; by one process or by many.
 
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::{ConfigArguments, open_cache, open_codec};
-use clap::Args;
-use harmonica_data::{Manifest, preprocess};
+use clap::{Args, ValueEnum};
+use harmonica_data::{Effort, Manifest, Preprocessed, Preprocessor, ShardShare, TokenCache};
 use harmonica_text::{TextTokenizer, Vocab};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A part of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Say what is to be made
+    Plan,
+    /// Make the shards of a share
+    Run,
+    /// Put the cache together
+    Finish,
+}
 
 /// Arguments of `preprocess`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality"
+    after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality\n\
+                  On many machines (docs/preprocessing.md): preprocess run --config F --shard 3/64, then preprocess finish --config F"
 )]
 pub(crate) struct PreprocessArguments {
+    /// Only this part of the work; everything if it is left out
+    step: Option<Step>,
     #[command(flatten)]
     config: ConfigArguments,
-    /// Where quality.json, quality.csv and blacklist.txt go beside the copy in the cache
+    /// Make only the i-th of N shares of the shards, counted from 0
+    #[arg(long, value_name = "i/N", value_parser = ShardShare::parse)]
+    shard: Option<ShardShare>,
+    /// Where quality.json, quality.csv, blacklist.txt and quality.html go beside the copy in the cache
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
     /// Keep a cache that was made from something else
@@ -27,39 +45,134 @@ pub(crate) struct PreprocessArguments {
 pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let codec = open_codec(&config, out)?;
-    let cache_dir = Path::new(&config.data.cache_dir);
-    if cache_dir.join("fingerprint.json").exists() {
-        match open_cache(&config, codec.as_ref(), arguments.allow_cache_mismatch) {
-            Ok(cache) => {
-                let n = cache.utterances().len();
-                let words = format!(
-                    "the cache at {} is up to date: {n} utterances; its quality report was left as it is",
-                    cache_dir.display()
-                );
-                out.result(&serde_json::json!({ "utterances": n, "up_to_date": true }), &words);
-                return Ok(());
-            }
-            Err(failure) => out.note(&format!("rebuilding: {}", failure.message)),
-        }
+    let dir = Path::new(&config.data.cache_dir);
+    if arguments.allow_cache_mismatch && dir.join("fingerprint.json").exists() {
+        let cache = open_cache(&config, codec.as_ref(), true)?;
+        up_to_date(&cache, dir, out);
+        return Ok(());
     }
-    let manifest = Manifest::read(Path::new(&config.data.corpus_dir), config.data.layout)?;
+    let manifest = Manifest::of(&config.data)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let mut meter = Meter::new(manifest.utterances.len(), "preprocess");
-    let done = preprocess(&manifest, &config, codec.as_ref(), &tokenizer, |n| meter.at(n))?;
-    // Sealed with the cache: other processes may put theirs in its place at any moment.
-    done.cache.write(cache_dir, &done.report.files()?)?;
+    let work = Preprocessor::new(&manifest, &config, codec.as_ref(), &tokenizer);
+    let step = match (arguments.step, arguments.shard) {
+        (None, Some(_)) => Some(Step::Run),
+        (step, _) => step,
+    };
+    match step {
+        Some(Step::Plan) => {
+            let n_shards = work.n_shards(dir)?;
+            let n_rows = manifest.utterances.len();
+            let words = format!(
+                "{n_rows} rows in {n_shards} shards, {} skipped by the importer; up to {n_shards} processes can share them",
+                manifest.skipped.len()
+            );
+            let value =
+                serde_json::json!({ "rows": n_rows, "skipped": manifest.skipped, "shards": n_shards });
+            out.result(&value, &words);
+            return Ok(());
+        }
+        Some(Step::Run) => {
+            let mut progress = Progress::new(out);
+            let effort =
+                work.run(dir, arguments.shard.unwrap_or(ShardShare::ALL), |effort| progress.at(effort))?;
+            progress.breakdown(&effort);
+            let words = format!(
+                "{} shards made, {} rows decoded, {} known already; `preprocess finish` puts the cache together",
+                effort.shards_made, effort.rows_decoded, effort.rows_reused
+            );
+            out.result(&effort, &words);
+            return Ok(());
+        }
+        Some(Step::Finish) => return told(&work.finish(dir)?, arguments, dir, out),
+        None => {}
+    }
+    let mut progress = Progress::new(out);
+    let done = work.make(dir, |effort| progress.at(effort))?;
+    if done.was_current {
+        if let Some(dir) = &arguments.report_dir {
+            done.report.write(dir)?;
+        }
+        up_to_date(&done.cache, dir, out);
+        return Ok(());
+    }
+    progress.breakdown(&done.effort);
+    told(&done, arguments, dir, out)
+}
+
+fn up_to_date(cache: &TokenCache, dir: &Path, out: Output) {
+    let n = cache.utterances().len();
+    let mismatch = cache.accepted_differences();
+    let words = format!(
+        "the cache at {} is {}: {n} utterances",
+        dir.display(),
+        if mismatch.is_empty() { "up to date" } else { "kept although it was made from something else" }
+    );
+    let value =
+        serde_json::json!({ "utterances": n, "up_to_date": mismatch.is_empty(), "mismatch": mismatch });
+    out.result(&value, &words);
+}
+
+fn told(
+    done: &Preprocessed,
+    arguments: &PreprocessArguments,
+    dir: &Path,
+    out: Output,
+) -> Result<(), Failure> {
+    let Preprocessed { report, effort, .. } = done;
     if let Some(dir) = &arguments.report_dir {
-        done.report.write(dir)?;
+        report.write(dir)?;
     }
     let words = format!(
-        "{} utterances kept, {} dropped; cache at {}",
-        done.report.kept,
-        done.report.dropped_utterances,
-        cache_dir.display()
+        "{} utterances kept, {} dropped; {} decoded anew, {} known already; cache at {}",
+        report.kept,
+        report.dropped_utterances,
+        effort.rows_decoded,
+        effort.rows_reused,
+        dir.display()
     );
     let value = serde_json::json!({
-        "rows": done.report.rows, "kept": done.report.kept, "dropped": done.report.dropped, "cache": cache_dir.display().to_string(),
+        "rows": report.rows, "kept": report.kept, "dropped": report.dropped, "cache": dir.display().to_string(), "effort": effort,
     });
     out.result(&value, &words);
     Ok(())
+}
+
+/// A progress line, and at the end where the time went.
+struct Progress {
+    out: Output,
+    meter: Option<Meter>,
+    rows_done: Option<usize>,
+    started: Instant,
+}
+
+impl Progress {
+    fn new(out: Output) -> Self {
+        Self { out, meter: None, rows_done: None, started: Instant::now() }
+    }
+
+    fn at(&mut self, effort: &Effort) {
+        let hours_an_hour = effort.audio_s / self.started.elapsed().as_secs_f64().max(1e-9);
+        if self.rows_done == Some(effort.rows_done) {
+            return;
+        }
+        self.rows_done = Some(effort.rows_done);
+        let meter = self.meter.get_or_insert_with(|| Meter::new(effort.rows, "preprocess"));
+        meter.at_with(effort.rows_done, &format!("{hours_an_hour:.0} h of audio an hour"));
+    }
+
+    fn breakdown(&self, effort: &Effort) {
+        let wall_s = self.started.elapsed().as_secs_f64();
+        let stages = &effort.stages;
+        self.out.note(&format!(
+            "preprocess took {wall_s:.1} s for {:.1} min of audio; processor seconds: read {:.2}, decode {:.2}, measure {:.2}, \
+             encode {:.2}, write {:.2}, together {:.2}",
+            effort.audio_s / 60.0,
+            stages.read,
+            stages.decode,
+            stages.measure,
+            stages.encode,
+            stages.write,
+            stages.total()
+        ));
+    }
 }

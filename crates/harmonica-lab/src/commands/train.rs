@@ -88,6 +88,7 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
         n_parameters: 0,
         config: config.fingerprint(),
         cache: cache.digest(),
+        cache_mismatch: cache.accepted_differences().to_vec(),
         program: env!("CARGO_PKG_VERSION").into(),
         device: device.name.clone(),
         stopped: String::new(),

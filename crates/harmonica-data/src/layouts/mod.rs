@@ -1,0 +1,43 @@
+//! Corpora as others lay them out.
+//!
+//! In: a corpus directory and its layout; out: utterances, and what was skipped and why. Invariant: every row of a corpus is
+//! counted once, as an utterance or with a reason; nothing outside of the corpus directory is opened, nothing that does not end is
+//! read, and a line is never longer than its limit in memory.
+
+mod common_voice;
+mod jsonl;
+mod lines;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+pub(crate) use tables::{ljspeech_line, ljspeech_row};
+
+use crate::DataError;
+use crate::manifest::Manifest;
+use harmonica_config_schema::CorpusLayout;
+use std::path::Path;
+
+/// Reads a corpus.
+pub(crate) fn read(root: &Path, layout: CorpusLayout) -> Result<Manifest, DataError> {
+    match layout {
+        CorpusLayout::Ljspeech | CorpusLayout::Manifest => tables::read(root, layout),
+        CorpusLayout::Libritts => trees::libritts(root),
+        CorpusLayout::Vctk => trees::vctk(root),
+        CorpusLayout::CommonVoice => common_voice::read(root),
+        CorpusLayout::Nemo => jsonl::nemo(root),
+        CorpusLayout::Lhotse => jsonl::lhotse(root),
+    }
+}
+
+/// Reads a manifest's text, of a layout that has one manifest.
+pub(crate) fn parse(root: &Path, layout: CorpusLayout, text: &str) -> Result<Manifest, DataError> {
+    let lines = lines::Lines::of_text(&root.join("manifest"), text);
+    match layout {
+        CorpusLayout::Nemo => jsonl::nemo_rows(root, lines),
+        CorpusLayout::Lhotse => jsonl::lhotse_cuts(root, lines),
+        CorpusLayout::CommonVoice => common_voice::rows_of_text(root, text),
+        _ => tables::rows(&root.join(tables::name(layout)), layout, text),
+    }
+}
