@@ -5,6 +5,7 @@
 mod bundle;
 mod cache;
 mod checkpoints;
+mod control;
 mod crashes;
 mod damage;
 mod decoding;
@@ -17,3 +18,5 @@ mod poison;
 mod replay;
 mod resume;
 mod runs;
+mod struck;
+mod watching;

@@ -72,18 +72,47 @@ impl LabObserver {
     fn validation(&self, metrics: &ValidationMetrics) {
         for c in &metrics.codebooks {
             self.out.note(&format!(
-                "{} {} valid codebook {}: ce {:.3} (targets {:.2}) accuracy {:.3} used {:.2} effective {:.2}",
+                "{} {} valid codebook {}: ce {:.3} (unigram {:.2}, bigram {:.2}) accuracy {:.3} top-10 {:.3} used {:.2} effective {:.2}",
                 self.name,
                 metrics.update,
                 c.codebook,
                 c.cross_entropy,
-                c.target_entropy,
+                c.unigram_floor.unwrap_or(f64::NAN),
+                c.bigram_floor.unwrap_or(f64::NAN),
                 c.accuracy,
+                c.top10_accuracy,
                 c.utilization_ratio,
-                c.effective_codes_ratio
+                c.sampled_effective_ratio
             ));
         }
-        self.out.note(&format!("{} {} verdict: {}", self.name, metrics.update, metrics.verdict.verdict));
+        if let Some(raw) = &metrics.raw {
+            let ce = (metrics.cross_entropy, raw.cross_entropy);
+            self.out.note(&format!(
+                "{} {} valid ce: averaged {:.3}, raw {:.3}",
+                self.name, metrics.update, ce.0, ce.1
+            ));
+        }
+        for free in &metrics.free_running {
+            self.out.note(&format!(
+                "{} {} freely codebook {}: used {:.2} effective {:.2} kl {:.2}",
+                self.name,
+                metrics.update,
+                free.codebook,
+                free.utilization_ratio,
+                free.effective_codes_ratio,
+                free.marginal_kl
+            ));
+        }
+        let verdict = &metrics.verdict;
+        self.out.note(&format!(
+            "{} {} verdict: {}; text {}, voice {}; {}",
+            self.name,
+            metrics.update,
+            verdict.verdict,
+            verdict.text_use.flag.name(),
+            verdict.prompt_use.flag.name(),
+            verdict.reasons.first().map_or("", String::as_str)
+        ));
     }
 }
 
