@@ -4,12 +4,12 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use harmonica_audio::save;
 use harmonica_codec::{AudioCodec, MelRvq};
-use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
+use harmonica_config_schema::record::{RunEvent, TrainMetrics, ValidationMetrics};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
 use harmonica_model_core::ArModel;
 use harmonica_model_core::decode::ArDecoder;
 use harmonica_storage::make_directory;
-use harmonica_training::{Progress, TrainObserver};
+use harmonica_training::{Progress, TensorBoard, TrainObserver};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub(crate) struct HearItLearn {
 }
 
 impl HearItLearn {
-    fn speak(&self, model: &ArModel, update: u64) -> Result<PathBuf, String> {
+    /// Writes the sentence into a file; returns its bytes, sample rate and number of samples.
+    fn speak(&self, model: &ArModel, update: u64) -> Result<(Vec<u8>, u32, usize), String> {
         let written = ArDecoder::new(ArDecodeConfig::default())
             .decode(model, &self.text, self.speaker, &[], 1, |_| true)
             .map_err(|e| e.to_string())?;
@@ -35,8 +36,10 @@ impl HearItLearn {
             .collect();
         make_directory(&self.dir).map_err(|e| e.to_string())?;
         let path = self.dir.join(format!("update-{update:08}.wav"));
-        save(&path, &self.codec.decode_latent(&latents)).map_err(|e| e.to_string())?;
-        Ok(path)
+        let waveform = self.codec.decode_latent(&latents);
+        save(&path, &waveform).map_err(|e| e.to_string())?;
+        let wav = std::fs::read(&path).map_err(|e| e.to_string())?;
+        Ok((wav, waveform.sample_rate_hz(), waveform.samples().len()))
     }
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct LabObserver {
     pub(crate) name: &'static str,
     pub(crate) interrupt: Interrupt,
     pub(crate) sentence: Option<HearItLearn>,
+    pub(crate) board: TensorBoard,
 }
 
 impl LabObserver {
@@ -67,6 +71,10 @@ impl LabObserver {
             progress.updates_per_s,
             minutes(left)
         ));
+    }
+
+    fn event(&self, event: &RunEvent) {
+        self.out.note(&format!("{} {} {}", self.name, event.update, event.message));
     }
 
     fn validation(&self, metrics: &ValidationMetrics) {
@@ -123,19 +131,29 @@ fn minutes(seconds: f64) -> String {
 impl TrainObserver<ArModel> for LabObserver {
     fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
         self.train(metrics, progress);
+        self.board.train(metrics);
     }
 
     fn on_validation(&mut self, metrics: &ValidationMetrics, model: &ArModel) {
         self.validation(metrics);
-        if let Some(sentence) = &self.sentence
-            && let Err(reason) = sentence.speak(model, metrics.update)
-        {
-            self.out.note(&format!("warning: the sample sentence was not spoken: {reason}"));
+        self.board.validation(metrics, model);
+        let Some(sentence) = &self.sentence else { return };
+        match sentence.speak(model, metrics.update) {
+            Ok((wav, sample_rate_hz, n_samples)) => {
+                self.board.sound("sample", metrics.update, &wav, sample_rate_hz, n_samples);
+            }
+            Err(reason) => {
+                self.out.note(&format!("warning: the sample sentence was not spoken: {reason}"));
+            }
         }
     }
 
     fn on_checkpoint(&mut self, path: &Path) {
         tracing::debug!("checkpoint {}", path.display());
+    }
+
+    fn on_event(&mut self, event: &RunEvent) {
+        self.event(event);
     }
 
     fn stop_reason(&self) -> Option<String> {
@@ -146,10 +164,16 @@ impl TrainObserver<ArModel> for LabObserver {
 impl TrainObserver<harmonica_model_core::NarModel> for LabObserver {
     fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
         self.train(metrics, progress);
+        self.board.train(metrics);
     }
 
-    fn on_validation(&mut self, metrics: &ValidationMetrics, _: &harmonica_model_core::NarModel) {
+    fn on_validation(&mut self, metrics: &ValidationMetrics, model: &harmonica_model_core::NarModel) {
         self.validation(metrics);
+        self.board.validation(metrics, model);
+    }
+
+    fn on_event(&mut self, event: &RunEvent) {
+        self.event(event);
     }
 
     fn stop_reason(&self) -> Option<String> {

@@ -12,7 +12,7 @@ use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
 use harmonica_data::Split;
 use harmonica_model_core::{LossRegistry, parameter_names};
 use harmonica_runtime::{DevicePreference, open_device};
-use harmonica_training::{ArTask, NarTask, RunDir, Task, TrainObserver, TrainOutcome, Trainer};
+use harmonica_training::{ArTask, NarTask, RunDir, Task, TensorBoard, TrainObserver, TrainOutcome, Trainer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,6 +93,7 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
         device: device.name.clone(),
         stopped: String::new(),
     };
+    let board = TensorBoard::new(&run);
     let outcome = if is_ar {
         let sentence = cache.split(Split::Valid).first().map(|i| {
             let utterance = &cache.utterances()[*i];
@@ -104,11 +105,11 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
             }
         });
         let task = ArTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "ar", interrupt: interrupt.clone(), sentence };
+        let observer = LabObserver { out, name: "ar", interrupt, sentence, board };
         train(task, &resolved, run, arguments.resume, manifest, observer)?
     } else {
         let task = NarTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "nar", interrupt: interrupt.clone(), sentence: None };
+        let observer = LabObserver { out, name: "nar", interrupt, sentence: None, board };
         train(task, &resolved, run, arguments.resume, manifest, observer)?
     };
     if outcome.is_interrupted {
