@@ -120,13 +120,19 @@ fn run<T: Task + 'static>(
 }
 
 fn validations(lines: &[MetricsLine]) -> Vec<&ValidationMetrics> {
-    let of = |line| if let MetricsLine::Validation(validation) = line { Some(validation) } else { None };
-    lines.iter().filter_map(of).collect()
+    let found = lines.iter().filter_map(|line| match line {
+        MetricsLine::Validation(validation) => Some(validation),
+        _ => None,
+    });
+    found.collect()
 }
 
 fn events<'a>(lines: &'a [MetricsLine], word: &str) -> Vec<&'a RunEvent> {
-    let of = |line| if let MetricsLine::Event(event) = line { Some(event) } else { None };
-    lines.iter().filter_map(of).filter(|event| event.message.contains(word)).collect()
+    let found = lines.iter().filter_map(|line| match line {
+        MetricsLine::Event(event) => Some(event),
+        _ => None,
+    });
+    found.filter(|event| event.message.contains(word)).collect()
 }
 
 fn last_raw(lines: &[MetricsLine]) -> f64 {
@@ -320,4 +326,41 @@ fn averages_forget_the_first_weights_at_once() {
     // Without a warm-up the average would have gone a thousandth of the way.
     assert!(distance(&average, &first) > 0.3 * distance(&raw, &first));
     assert!(distance(&average, &raw) > 0.0);
+}
+
+#[test]
+fn a_run_begins_with_what_of_another_means_the_same() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let mut f = Fixture::new(dir.path(), Conditioning::Cross);
+    train(&f, task_nar(&f), &dir.path().join("first"), u64::MAX);
+    let from = Checkpoint::open(&dir.path().join("first/step-00000009")).unwrap();
+    f.config.model.nar.max_frames = 120;
+    f.config.model.nar.ffn_width = Some(48);
+    let at = dir.path().join("second");
+    let run = RunDir::new(&at).unwrap();
+    let mut trainer = Trainer::new(task_nar(&f), &f.config, run.clone(), false).unwrap();
+    let told = trainer.begin_with(&from).unwrap().unwrap();
+    run.describe(&f.config, &manifest(&f, "nar")).unwrap();
+    drop(trainer);
+    assert_eq!(told.resized.keys().collect::<Vec<_>>(), ["frame_positions"]);
+    assert!(told.skipped.keys().all(|path| path.contains("expand") || path.contains("contract")), "{told:?}");
+    assert!(!told.skipped.is_empty() && told.unused.is_empty());
+    let begun = Checkpoint::open(&run.checkpoint(0)).unwrap().weights(WeightKind::Raw).unwrap();
+    let given = from.weights(WeightKind::Averaged).unwrap();
+    for path in &told.loaded {
+        assert_eq!(begun.tensors()[path], given.tensors()[path], "{path}");
+    }
+    let positions = |store: &WeightStore| store.tensors()["frame_positions"].0.clone();
+    let n = positions(&given).len();
+    assert_eq!(positions(&begun)[..n], positions(&given)[..]);
+    assert!(at.join("init.json").exists());
+    // The beginning is a moment of the run: it is gone on from, and never begun with anything else.
+    let mut resumed = Trainer::new(task_nar(&f), &f.config, run.clone(), true).unwrap();
+    assert_eq!(resumed.begin_with(&from).unwrap(), None);
+    drop(resumed);
+    let other = RunDir::new(&dir.path().join("third")).unwrap();
+    let mut ar = Trainer::new(task_ar(&f), &f.config, other, false).unwrap();
+    let words = ar.begin_with(&from).unwrap_err().to_string();
+    assert!(words.contains("it is of the nar model, this run trains ar"), "{words}");
 }
