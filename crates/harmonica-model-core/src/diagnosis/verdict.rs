@@ -33,7 +33,7 @@ const PREDECESSOR_RULE: (f64, usize) = (0.30, 64);
 pub enum Verdict {
     /// Uses its codes as the targets do and predicts them better than their frequencies.
     Healthy,
-    /// Not collapsed, but no better than guessing by frequency yet.
+    /// Not collapsed, but no better than guessing by frequency, or from the code before, yet.
     Undertrained,
     /// Predicts far fewer codes than the targets hold.
     Collapsed,
@@ -134,13 +134,15 @@ pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
         );
         return (Verdict::Undertrained, reason);
     }
+    if let Some(floor) = metrics.bigram_floor.filter(|floor| metrics.cross_entropy >= *floor) {
+        let reason = format!(
+            "{name}: cross-entropy {:.2} is not under guessing from the code before, {floor:.2}",
+            metrics.cross_entropy
+        );
+        return (Verdict::Undertrained, reason);
+    }
     let bigram = metrics.bigram_floor.map_or_else(String::new, |floor| {
-        let under = floor - metrics.cross_entropy;
-        format!(
-            ", {:.2} nats {} guessing from the code before",
-            under.abs(),
-            if under < 0.0 { "above" } else { "under" }
-        )
+        format!(", {:.2} under guessing from the code before", floor - metrics.cross_entropy)
     });
     let reason = format!(
         "{name}: cross-entropy {gain:.2} nats under {of_what}{bigram}, effective codes {:.2} of the targets'",
@@ -192,4 +194,33 @@ pub(crate) fn is_stuck(free: &FreeRunningMetrics) -> bool {
 pub fn predecessor_warns(metrics: &CodebookMetrics) -> bool {
     let (share, fewest) = PREDECESSOR_RULE;
     metrics.n_tokens >= fewest && metrics.argmax_utilization < share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_knows_no_more_than_which_code_follows_which_is_undertrained() {
+        let sound = |cross_entropy| CodebookMetrics {
+            codebook: 1,
+            n_tokens: 1000,
+            cross_entropy,
+            utilization_ratio: 1.0,
+            effective_codes_ratio: 1.0,
+            sampled_effective_ratio: 1.0,
+            overlap: 1.0,
+            unigram_floor: Some(5.4),
+            bigram_floor: Some(2.7),
+            ..CodebookMetrics::default()
+        };
+        let probe = ProbeRecord { n_tokens: 1000, gap_nats: 0.0, standard_error: 0.001 };
+        let probes = Probes { text: Some(probe), prompt: None };
+        let young = verdict(&[sound(3.5)], &probes);
+        assert_eq!((young.verdict.as_str(), young.text_use.flag), ("undertrained", ConditionUse::Unknown));
+        assert!(young.reasons[0].contains("not under guessing from the code before, 2.70"));
+        let trained = verdict(&[sound(2.5)], &probes);
+        assert_eq!((trained.verdict.as_str(), trained.text_use.flag), ("healthy", ConditionUse::Ignored));
+        assert_eq!(trained.prompt_use.flag, ConditionUse::Unknown);
+    }
 }
