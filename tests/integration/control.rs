@@ -168,13 +168,12 @@ fn a_learning_rate_that_leaps_is_cut_and_the_run_recovers() {
     let finish = |with_policy: bool| {
         let mut f = unstable_fixture(dir.path(), with_policy);
         // The rate climbs to one at which nothing can be learned, and stays there.
-        let e = |k: &str, d: f64| std::env::var(k).map_or(d, |v| v.parse().unwrap());
-        f.config.training.nar.max_updates = e("T_MAX", 300.0) as u64;
+        f.config.training.nar.max_updates = 300;
         let rate = &mut f.config.training.nar.optimizer.learning_rate;
-        (rate.peak, rate.warmup_updates) = (e("T_PEAK", 0.3), e("T_WARM", 150.0) as u64);
+        (rate.peak, rate.warmup_updates) = (1.0, 100);
         (rate.decay_start, rate.final_ratio) = (1.0, 1.0);
-        f.config.training.nar.control.instability.recover_updates = 10_000;
-        f.config.training.nar.control.instability.min_scale = e("T_MIN", 0.001);
+        let policy = &mut f.config.training.nar.control.instability;
+        (policy.recover_updates, policy.min_scale) = (10_000, 0.005);
         run(&f, task_nar(&f), &dir.path().join(format!("{with_policy}")), &mut ()).1
     };
     let (with, without) = (finish(true), finish(false));
