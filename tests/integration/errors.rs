@@ -125,6 +125,7 @@ fn samples() -> Vec<Sample> {
         TrainingError::NotFinite { update: 9_u64, file: "model.safetensors", tensors: words(&["head.weight"]) } => ["9", "model.safetensors", "head.weight"],
         TrainingError::BatchesEnded { update: 9_u64 } => ["9"],
         TrainingError::EmptySplit { split: "train" } => ["train"],
+        TrainingError::Ungrouped { parameters: words(&["head.extra"]) } => ["head.extra"],
     ];
     all.extend::<Vec<Sample>>(problems![
         Unreadable { reason: "no file".into() } => ["no file"],

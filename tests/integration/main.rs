@@ -5,6 +5,7 @@
 mod bundle;
 mod cache;
 mod checkpoints;
+mod control;
 mod crashes;
 mod damage;
 mod decoding;
@@ -18,3 +19,5 @@ mod preprocessing;
 mod replay;
 mod resume;
 mod runs;
+mod struck;
+mod watching;

@@ -2,15 +2,13 @@
 //! does not recover stops with the reason.
 
 use crate::resume::{ONE_AT_A_TIME, manifest, task_ar, task_nar};
+use crate::struck::Struck;
 use burn::tensor::Tensor;
-use harmonica_config_schema::record::{CodebookMetrics, MetricsLine};
-use harmonica_config_schema::{Conditioning, OptimizerConfig};
-use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::{InterfaceContract, LossReport, ModelError};
+use harmonica_config_schema::Conditioning;
+use harmonica_config_schema::record::MetricsLine;
 use harmonica_tests::{Fixture, record};
 use harmonica_training::{Checkpoint, RunDir, Task, Trainer, TrainingError, WeightKind};
 use std::path::Path;
-use std::sync::Arc;
 
 /// What goes wrong in an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,74 +20,20 @@ enum Poison {
 }
 
 /// A task whose cost is poisoned in some updates.
-struct Poisoned<T> {
-    inner: T,
-    poison: Poison,
-    is_struck: fn(u64) -> bool,
-}
-
-impl<T: Task> Task for Poisoned<T> {
-    type Model = T::Model;
-
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn fresh_model(&self) -> T::Model {
-        self.inner.fresh_model()
-    }
-
-    fn contract(&self) -> &InterfaceContract {
-        self.inner.contract()
-    }
-
-    fn cache(&self) -> &Arc<TokenCache> {
-        self.inner.cache()
-    }
-
-    fn max_updates(&self) -> u64 {
-        self.inner.max_updates()
-    }
-
-    fn grad_accumulation(&self) -> usize {
-        self.inner.grad_accumulation()
-    }
-
-    fn optimizer(&self) -> &OptimizerConfig {
-        self.inner.optimizer()
-    }
-
-    fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
-        self.inner.prompt_policy(position)
-    }
-
-    fn loss(
-        &self,
-        model: &T::Model,
-        batch: &TokenBatch,
-        update: u64,
-        micro: u64,
-    ) -> Result<LossReport, ModelError> {
-        let mut report = self.inner.loss(model, batch, update, micro)?;
+fn poisoned<T: Task>(inner: T, poison: Poison, is_struck: fn(u64) -> bool) -> Struck<T> {
+    let last = inner.grad_accumulation() as u64 - 1;
+    Struck::new(inner, move |update, micro, mut report| {
         // Only the last micro-batch: an accumulated update must not hide it.
-        if (self.is_struck)(update) && micro + 1 == self.grad_accumulation() as u64 {
+        if is_struck(update) && micro == last {
             let zero: Tensor<1> = report.objective.clone() - report.objective.clone().detach();
-            report.objective = match self.poison {
+            report.objective = match poison {
                 Poison::LossNan => report.objective * f32::NAN,
                 Poison::LossInfinite => report.objective + f32::INFINITY,
                 Poison::GradientNan => report.objective + zero.sqrt(),
             };
         }
-        Ok(report)
-    }
-
-    fn validate(
-        &self,
-        model: &T::Model,
-        batches: &[TokenBatch],
-    ) -> Result<Vec<CodebookMetrics>, TrainingError> {
-        self.inner.validate(model, batches)
-    }
+        report
+    })
 }
 
 /// Trains and gives back how it ended and how many updates the record says were skipped.
@@ -117,12 +61,12 @@ fn assert_finite(dir: &Path) -> usize {
 fn strike<T: Task + 'static>(f: &Fixture, make: impl Fn() -> T, dir: &Path) {
     for (i, poison) in [Poison::LossNan, Poison::LossInfinite, Poison::GradientNan].into_iter().enumerate() {
         let at = dir.join(format!("some-{}-{i}", make().name()));
-        let some = Poisoned { inner: make(), poison, is_struck: |update| update == 1 || update == 4 };
+        let some = poisoned(make(), poison, |update| update == 1 || update == 4);
         let (ended, skipped) = train(f, some, &at);
         assert_eq!((ended.unwrap(), skipped), (9, 2), "{poison:?}");
         assert!(assert_finite(&at) > 0);
         let at = dir.join(format!("all-{}-{i}", make().name()));
-        let all = Poisoned { inner: make(), poison, is_struck: |update| update >= 5 };
+        let all = poisoned(make(), poison, |update| update >= 5);
         let (ended, skipped) = train(f, all, &at);
         let words = ended.unwrap_err().to_string();
         assert!(words.contains("3 updates in a row") && words.contains("update 8"), "{poison:?}: {words}");

@@ -6,6 +6,7 @@ mod fuzz;
 mod reliability;
 mod shell;
 mod tidy;
+mod validation_run;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -46,6 +47,11 @@ enum Command {
     /// Run the scorecard of what must not go wrong
     #[command(after_help = "Example: cargo xtask reliability --only R5")]
     Reliability(reliability::ReliabilityArguments),
+    /// Train, evaluate and report one configuration by rules that are said beforehand
+    #[command(
+        after_help = "Example: cargo xtask validation-run --config configs/baseline-ljspeech.toml --backend metal"
+    )]
+    ValidationRun(validation_run::ValidationRunArguments),
     /// Hold the house rules: layers, file lengths, names, shapes, configurations
     #[command(after_help = "Example: cargo xtask tidy")]
     Tidy,
@@ -107,6 +113,7 @@ fn main() -> ExitCode {
             shell::run(shell::cargo().arg("bench").args(&passed.rest)).map(|()| ExitCode::SUCCESS)
         }
         Command::Reliability(arguments) => reliability::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::ValidationRun(arguments) => validation_run::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run(&root()).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Ci => ci::run().map(|()| ExitCode::SUCCESS),

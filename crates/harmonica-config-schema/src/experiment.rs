@@ -2,8 +2,8 @@
 
 use crate::relations::{Checked, Relations};
 use crate::{
-    ArModelConfig, CodecConfig, ConfigError, DataConfig, DecodeConfig, Fingerprint, NarModelConfig,
-    TrainingConfig,
+    ArModelConfig, CodecConfig, ConfigError, DataConfig, DecodeConfig, Fingerprint, JudgedWeights,
+    NarModelConfig, TrainingConfig,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,5 +80,12 @@ impl Checked for ExperimentConfig {
         self.model.ar.relations("model.ar", relations);
         self.model.nar.relations("model.nar", relations);
         self.decode.relations("decode", relations);
+        crate::micro_steps::relations(self, relations);
+        for (model, control) in [("ar", &self.training.ar.control), ("nar", &self.training.nar.control)] {
+            let at = format!("training.{model}.control.best");
+            let measured = self.training.validate_raw_weights || control.best.weights == JudgedWeights::Ema;
+            let allowed = "\"ema\", or set training.validate_raw_weights".to_owned();
+            relations.require(measured, &at, "weights", "\"raw\"", allowed, &[]);
+        }
     }
 }

@@ -15,16 +15,19 @@ mod fingerprint;
 mod inspection;
 mod layer;
 mod loader;
+mod micro_steps;
 mod model;
 #[cfg(test)]
 mod mutations;
 mod objective;
+mod param_groups;
 mod per_codebook;
 mod provenance;
 mod random;
 pub mod record;
 mod reference;
 mod relations;
+mod run_control;
 mod schedule;
 mod schema;
 mod suggestion;
@@ -48,10 +51,14 @@ pub use model::{
     SpeakerPooling,
 };
 pub use objective::{ObjectiveConfig, ScheduledWeight};
+pub use param_groups::{ParamGroupConfig, ParamGroupsConfig};
 pub use per_codebook::PerCodebook;
 pub use provenance::ResolvedConfig;
 pub use random::RandomStream;
 pub use reference::{json_schema, reference_page};
+pub use run_control::{
+    BestMetric, BestRule, EarlyStopConfig, InstabilityConfig, JudgedWeights, PlateauConfig, RunControl,
+};
 pub use schedule::{Decay, Schedule};
 pub use tokens::{CodebookIndex, SpecialTokens};
 pub use training::{ArTraining, NarTraining, OptimizerConfig, TrainingConfig};

@@ -10,7 +10,7 @@ use crate::layer::{Layer, Source, to_figment};
 use crate::provenance::{self, ResolvedConfig};
 use crate::relations::{BrokenRelation, Checked, Relations};
 use crate::schema::fields_of;
-use crate::{ConfigError, ExperimentConfig};
+use crate::{ConfigError, ExperimentConfig, micro_steps};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::collections::HashSet;
@@ -68,7 +68,8 @@ impl ConfigLoader {
     /// # Errors
     /// As [`ConfigLoader::load`].
     pub fn resolve(&self) -> Result<ResolvedConfig, ConfigError> {
-        let (config, layers) = load_layers(&self.files, &self.overrides)?;
+        let (mut config, layers) = load_layers::<ExperimentConfig>(&self.files, &self.overrides)?;
+        ConfigError::unless_empty(micro_steps::to_updates(&mut config, &layers))?;
         Ok(provenance::resolved(config, &layers))
     }
 }

@@ -3,14 +3,19 @@
 //!
 //! Invariant: a reader of this version reads every record that this version wrote; `format_version` names it.
 
-use crate::{DecodeConfig, Fingerprint};
+use crate::{BestRule, DecodeConfig, Fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod health;
 mod judgement;
 mod runs;
 mod sitting;
 
+pub use health::{
+    AlertRecord, CodebookMetrics, ConditionUse, FreeRunningMetrics, ModuleMetrics, ProbeRecord,
+    RawValidation, TrainMetrics, UseFlag, ValidationMetrics, VerdictRecord,
+};
 pub use judgement::{
     CriterionRecord, CriterionState, GateComparison, GateRecord, NewFailure, SimilarityRecord, SystemGate,
     SystemSimilarity, UtteranceSimilarity, VoiceReferences, WorseUtterance,
@@ -49,67 +54,6 @@ impl MetricsLine {
     }
 }
 
-/// Training figures, means over the updates since the last line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainMetrics {
-    /// Updates done.
-    pub update: u64,
-    /// Objective that was minimised.
-    pub objective: f64,
-    /// Its plain cross-entropy, in nats a token.
-    pub cross_entropy: f64,
-    /// Global gradient norm before clipping.
-    pub grad_norm: f64,
-    /// Learning rate of the last update.
-    pub learning_rate: f64,
-}
-
-/// Validation figures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ValidationMetrics {
-    /// Updates done.
-    pub update: u64,
-    /// Whether the averaged weights were judged.
-    pub ema: bool,
-    /// Mean cross-entropy over all codebooks, in nats a token.
-    pub cross_entropy: f64,
-    /// Figures of each codebook that the model writes.
-    pub codebooks: Vec<CodebookMetrics>,
-    /// `healthy`, `undertrained` or `collapsed`, with reasons.
-    pub verdict: VerdictRecord,
-}
-
-/// Figures of one codebook over a fixed window of held-out tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CodebookMetrics {
-    /// Codebook, counted from 1.
-    pub codebook: usize,
-    /// Tokens in the window.
-    pub n_tokens: usize,
-    /// Cross-entropy, in nats a token.
-    pub cross_entropy: f64,
-    /// Entropy of the unigram distribution of the targets of this window, in nats.
-    pub target_entropy: f64,
-    /// Share of likeliest codes that are right.
-    pub accuracy: f64,
-    /// Distinct sampled codes over distinct target codes.
-    pub utilization_ratio: f64,
-    /// Exponentiated entropy of the mean prediction over that of the targets.
-    pub effective_codes_ratio: f64,
-    /// Kullback-Leibler divergence of the mean prediction from the target marginal, KL(prediction || target), in nats; half a
-    /// count is added to every target class.
-    pub marginal_kl: f64,
-}
-
-/// A verdict on a model's health.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VerdictRecord {
-    /// `healthy`, `undertrained` or `collapsed`.
-    pub verdict: String,
-    /// Why, in words with figures.
-    pub reasons: Vec<String>,
-}
-
 /// An event in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEvent {
@@ -128,8 +72,11 @@ pub struct BestRecord {
     pub update: u64,
     /// Directory name of the checkpoint.
     pub checkpoint: String,
-    /// What was compared, such as `validation cross-entropy of the averaged weights`.
+    /// What was compared, such as `lowest validation cross-entropy of the averaged weights`.
     pub criterion: String,
+    /// The rule, so that the choice can be made again from `metrics.jsonl`.
+    #[serde(default)]
+    pub rule: BestRule,
     /// The winning value.
     pub value: f64,
 }

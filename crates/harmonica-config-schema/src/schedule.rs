@@ -25,6 +25,10 @@ pub struct Schedule {
     /// Updates of linear warm-up. Default 100.
     #[schemars(extend("x-unit" = "updates"))]
     pub warmup_updates: u64,
+    /// Another spelling of `warmup_updates`, in batches: it must be a multiple of `grad_accumulation`, and the later spelling
+    /// wins.
+    #[schemars(range(max = 1_000_000_000_000_i64), extend("x-unit" = "batches"))]
+    pub warmup_micro_steps: Option<u64>,
     /// Share of the run after which the decay starts, 0 to 1. Default 0.6.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub decay_start: f64,
@@ -37,7 +41,14 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { peak: 2e-3, warmup_updates: 100, decay_start: 0.6, decay: Decay::Linear, final_ratio: 0.03 }
+        Self {
+            peak: 2e-3,
+            warmup_updates: 100,
+            warmup_micro_steps: None,
+            decay_start: 0.6,
+            decay: Decay::Linear,
+            final_ratio: 0.03,
+        }
     }
 }
 

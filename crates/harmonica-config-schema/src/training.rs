@@ -1,6 +1,6 @@
 //! How the two models are trained: separate blocks over a small shared base. Steps are optimizer updates.
 
-use crate::{ObjectiveConfig, Schedule};
+use crate::{ObjectiveConfig, ParamGroupsConfig, RunControl, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,12 @@ pub struct OptimizerConfig {
     /// Largest global gradient norm; larger gradients are scaled down. Default 1.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub max_grad_norm: f64,
-    /// Decay of the weight average that is evaluated and shipped. Default 0.998.
+    /// Decay of the weight average that is evaluated and shipped; over the first updates it is (1 + update) / (10 + update)
+    /// where that is less, so that the average forgets the first weights. Default 0.998.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub ema_decay: f64,
+    /// Groups of parameters with their own learning rate and weight decay.
+    pub groups: ParamGroupsConfig,
 }
 
 impl Default for OptimizerConfig {
@@ -40,6 +43,7 @@ impl Default for OptimizerConfig {
             weight_decay: 0.02,
             max_grad_norm: 1.0,
             ema_decay: 0.998,
+            groups: ParamGroupsConfig::default(),
         }
     }
 }
@@ -51,6 +55,9 @@ pub struct ArTraining {
     /// Optimizer updates of the whole run. Default 6000.
     #[schemars(range(min = 1, max = 1_000_000_000), extend("x-unit" = "updates"))]
     pub max_updates: u64,
+    /// Another spelling of `max_updates`, in batches: it must be a multiple of `grad_accumulation`, and the later spelling wins.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64), extend("x-unit" = "batches"))]
+    pub max_micro_steps: Option<u64>,
     /// Batches whose gradients make one update. Default 1.
     #[schemars(range(min = 1, max = 4096), extend("x-unit" = "batches"))]
     pub grad_accumulation: usize,
@@ -61,16 +68,20 @@ pub struct ArTraining {
     pub token_noise: f64,
     /// Objective.
     pub objective: ObjectiveConfig,
+    /// How the run steers itself.
+    pub control: RunControl,
 }
 
 impl Default for ArTraining {
     fn default() -> Self {
         Self {
             max_updates: 6000,
+            max_micro_steps: None,
             grad_accumulation: 1,
             optimizer: OptimizerConfig::default(),
             token_noise: 0.1,
             objective: ObjectiveConfig::default(),
+            control: RunControl::default(),
         }
     }
 }
@@ -82,6 +93,9 @@ pub struct NarTraining {
     /// Optimizer updates of the whole run. Default 6000.
     #[schemars(range(min = 1, max = 1_000_000_000), extend("x-unit" = "updates"))]
     pub max_updates: u64,
+    /// Another spelling of `max_updates`, in batches: it must be a multiple of `grad_accumulation`, and the later spelling wins.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64), extend("x-unit" = "batches"))]
+    pub max_micro_steps: Option<u64>,
     /// Batches whose gradients make one update. Default 1.
     #[schemars(range(min = 1, max = 4096), extend("x-unit" = "batches"))]
     pub grad_accumulation: usize,
@@ -92,16 +106,20 @@ pub struct NarTraining {
     pub token_noise: f64,
     /// Objective.
     pub objective: ObjectiveConfig,
+    /// How the run steers itself.
+    pub control: RunControl,
 }
 
 impl Default for NarTraining {
     fn default() -> Self {
         Self {
             max_updates: 6000,
+            max_micro_steps: None,
             grad_accumulation: 1,
             optimizer: OptimizerConfig::default(),
             token_noise: 0.05,
             objective: ObjectiveConfig::default(),
+            control: RunControl::default(),
         }
     }
 }
@@ -116,6 +134,14 @@ pub struct TrainingConfig {
     /// Validation every so many updates. Default 500.
     #[schemars(range(min = 1, max = 1_000_000_000), extend("x-unit" = "updates"))]
     pub validate_every_updates: u64,
+    /// Whether validations judge the raw weights beside their running average. Default true.
+    pub validate_raw_weights: bool,
+    /// Validation utterances that are also written freely, without their own codes as input; 0 leaves that out. Default 8.
+    #[schemars(range(max = 100_000), extend("x-unit" = "utterances"))]
+    pub free_running_utterances: usize,
+    /// Validation batches on which the use of text and prompt is probed; 0 leaves that out. Default 4.
+    #[schemars(range(max = 100_000), extend("x-unit" = "batches"))]
+    pub probe_batches: usize,
     /// A checkpoint every so many updates. Default 1000.
     #[schemars(range(min = 1, max = 1_000_000_000), extend("x-unit" = "updates"))]
     pub checkpoint_every_updates: u64,
@@ -139,6 +165,9 @@ impl Default for TrainingConfig {
         Self {
             log_every_updates: 50,
             validate_every_updates: 500,
+            validate_raw_weights: true,
+            free_running_utterances: 8,
+            probe_batches: 4,
             checkpoint_every_updates: 1000,
             keep_checkpoints: 2,
             keep_every_updates: 0,

@@ -215,7 +215,14 @@ mod tests {
     fn input() -> ComparisonInput {
         let train = |update: u64, cross_entropy: f64| {
             let (objective, grad_norm, learning_rate) = (cross_entropy, 1.0, 0.1);
-            MetricsLine::Train(TrainMetrics { update, objective, cross_entropy, grad_norm, learning_rate })
+            MetricsLine::Train(TrainMetrics {
+                update,
+                objective,
+                cross_entropy,
+                grad_norm,
+                learning_rate,
+                ..TrainMetrics::default()
+            })
         };
         let validations = vec![ValidationPair {
             update: 4,

@@ -21,7 +21,7 @@ pub struct CheckpointSelection {
     pub run: String,
     /// What `best.json` names: updates and value.
     pub named: Option<(u64, f64)>,
-    /// The lowest validation in `metrics.jsonl`, the first among equals: updates and cross-entropy in nats a token.
+    /// The best validation in `metrics.jsonl` by the rule that `best.json` names, the first among equals: updates and value.
     pub derived: Option<(u64, f64)>,
 }
 
@@ -29,13 +29,14 @@ impl CheckpointSelection {
     /// Derives the choice again from a run's metrics.
     pub fn new(run: impl Into<String>, metrics: &[MetricsLine], best: Option<&BestRecord>) -> Self {
         let validations = metrics.iter().filter_map(|line| match line {
-            MetricsLine::Validation(v) if v.cross_entropy.is_finite() => Some((v.update, v.cross_entropy)),
+            MetricsLine::Validation(validation) => Some(validation),
             _ => None,
         });
+        let rule = best.map(|b| b.rule).unwrap_or_default();
         Self {
             run: run.into(),
             named: best.map(|b| (b.update, b.value)),
-            derived: validations.min_by(|a, b| a.1.total_cmp(&b.1)),
+            derived: rule.best(validations).map(|(validation, value)| (validation.update, value)),
         }
     }
 }
@@ -186,6 +187,7 @@ pub fn criteria(input: &CriteriaInput<'_>) -> Vec<CriterionRecord> {
 mod tests {
     use super::*;
     use crate::{Judged, summarise};
+    use harmonica_config_schema::BestRule;
     use harmonica_config_schema::Fingerprint;
     use harmonica_config_schema::record::{
         CodebookMetrics, FORMAT_VERSION, JudgedUtterance, ValidationMetrics, VerdictRecord,
@@ -201,6 +203,7 @@ mod tests {
             utilization_ratio,
             effective_codes_ratio: 1.0,
             marginal_kl: 0.1,
+            ..CodebookMetrics::default()
         }
     }
 
@@ -281,7 +284,8 @@ mod tests {
                 ema: true,
                 cross_entropy,
                 codebooks: Vec::new(),
-                verdict: VerdictRecord { verdict: "healthy".into(), reasons: Vec::new() },
+                verdict: VerdictRecord { verdict: "healthy".into(), ..VerdictRecord::default() },
+                ..ValidationMetrics::default()
             })
         };
         let metrics = [validation(1, 3.0), validation(2, 2.0), validation(3, 2.0), validation(4, f64::NAN)];
@@ -290,6 +294,7 @@ mod tests {
             update,
             checkpoint: String::new(),
             criterion: String::new(),
+            rule: BestRule::default(),
             value,
         };
         let state = |best: Option<BestRecord>| {

@@ -307,14 +307,19 @@ mod tests {
             accuracy: 0.5,
             utilization_ratio: 1.0,
             effective_codes_ratio: *value,
-            marginal_kl: 0.0,
+            ..CodebookMetrics::default()
         };
         MetricsLine::Validation(ValidationMetrics {
             update,
             ema: true,
             cross_entropy: 1.0,
             codebooks: figures.iter().enumerate().map(codebook).collect(),
-            verdict: VerdictRecord { verdict: HOSTILE.into(), reasons: vec![HOSTILE.into()] },
+            verdict: VerdictRecord {
+                verdict: HOSTILE.into(),
+                reasons: vec![HOSTILE.into()],
+                ..VerdictRecord::default()
+            },
+            ..ValidationMetrics::default()
         })
     }
 

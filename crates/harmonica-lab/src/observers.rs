@@ -4,12 +4,12 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use harmonica_audio::save;
 use harmonica_codec::AudioCodec;
-use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
+use harmonica_config_schema::record::{RunEvent, TrainMetrics, ValidationMetrics};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
 use harmonica_model_core::ArModel;
 use harmonica_model_core::decode::ArDecoder;
 use harmonica_storage::make_directory;
-use harmonica_training::{Progress, TrainObserver};
+use harmonica_training::{Progress, TensorBoard, TrainObserver};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub(crate) struct HearItLearn {
 }
 
 impl HearItLearn {
-    fn speak(&self, model: &ArModel, update: u64) -> Result<PathBuf, String> {
+    /// Writes the sentence into a file; returns its bytes, sample rate and number of samples.
+    fn speak(&self, model: &ArModel, update: u64) -> Result<(Vec<u8>, u32, usize), String> {
         let written = ArDecoder::new(ArDecodeConfig::default())
             .decode(model, &self.text, self.speaker, &[], 1, |_| true)
             .map_err(|e| e.to_string())?;
@@ -35,8 +36,10 @@ impl HearItLearn {
             .collect();
         make_directory(&self.dir).map_err(|e| e.to_string())?;
         let path = self.dir.join(format!("update-{update:08}.wav"));
-        save(&path, &self.codec.decode_latent(&latents)).map_err(|e| e.to_string())?;
-        Ok(path)
+        let waveform = self.codec.decode_latent(&latents);
+        save(&path, &waveform).map_err(|e| e.to_string())?;
+        let wav = std::fs::read(&path).map_err(|e| e.to_string())?;
+        Ok((wav, waveform.sample_rate_hz(), waveform.samples().len()))
     }
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct LabObserver {
     pub(crate) name: &'static str,
     pub(crate) interrupt: Interrupt,
     pub(crate) sentence: Option<HearItLearn>,
+    pub(crate) board: TensorBoard,
 }
 
 impl LabObserver {
@@ -69,21 +73,54 @@ impl LabObserver {
         ));
     }
 
+    fn event(&self, event: &RunEvent) {
+        self.out.note(&format!("{} {} {}", self.name, event.update, event.message));
+    }
+
     fn validation(&self, metrics: &ValidationMetrics) {
         for c in &metrics.codebooks {
             self.out.note(&format!(
-                "{} {} valid codebook {}: ce {:.3} (targets {:.2}) accuracy {:.3} used {:.2} effective {:.2}",
+                "{} {} valid codebook {}: ce {:.3} (unigram {:.2}, bigram {:.2}) accuracy {:.3} top-10 {:.3} used {:.2} effective {:.2}",
                 self.name,
                 metrics.update,
                 c.codebook,
                 c.cross_entropy,
-                c.target_entropy,
+                c.unigram_floor.unwrap_or(f64::NAN),
+                c.bigram_floor.unwrap_or(f64::NAN),
                 c.accuracy,
+                c.top10_accuracy,
                 c.utilization_ratio,
-                c.effective_codes_ratio
+                c.sampled_effective_ratio
             ));
         }
-        self.out.note(&format!("{} {} verdict: {}", self.name, metrics.update, metrics.verdict.verdict));
+        if let Some(raw) = &metrics.raw {
+            let ce = (metrics.cross_entropy, raw.cross_entropy);
+            self.out.note(&format!(
+                "{} {} valid ce: averaged {:.3}, raw {:.3}",
+                self.name, metrics.update, ce.0, ce.1
+            ));
+        }
+        for free in &metrics.free_running {
+            self.out.note(&format!(
+                "{} {} freely codebook {}: used {:.2} effective {:.2} kl {:.2}",
+                self.name,
+                metrics.update,
+                free.codebook,
+                free.utilization_ratio,
+                free.effective_codes_ratio,
+                free.marginal_kl
+            ));
+        }
+        let verdict = &metrics.verdict;
+        self.out.note(&format!(
+            "{} {} verdict: {}; text {}, voice {}; {}",
+            self.name,
+            metrics.update,
+            verdict.verdict,
+            verdict.text_use.flag.name(),
+            verdict.prompt_use.flag.name(),
+            verdict.reasons.first().map_or("", String::as_str)
+        ));
     }
 }
 
@@ -94,19 +131,29 @@ fn minutes(seconds: f64) -> String {
 impl TrainObserver<ArModel> for LabObserver {
     fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
         self.train(metrics, progress);
+        self.board.train(metrics);
     }
 
     fn on_validation(&mut self, metrics: &ValidationMetrics, model: &ArModel) {
         self.validation(metrics);
-        if let Some(sentence) = &self.sentence
-            && let Err(reason) = sentence.speak(model, metrics.update)
-        {
-            self.out.note(&format!("warning: the sample sentence was not spoken: {reason}"));
+        self.board.validation(metrics, model);
+        let Some(sentence) = &self.sentence else { return };
+        match sentence.speak(model, metrics.update) {
+            Ok((wav, sample_rate_hz, n_samples)) => {
+                self.board.sound("sample", metrics.update, &wav, sample_rate_hz, n_samples);
+            }
+            Err(reason) => {
+                self.out.note(&format!("warning: the sample sentence was not spoken: {reason}"));
+            }
         }
     }
 
     fn on_checkpoint(&mut self, path: &Path) {
         tracing::debug!("checkpoint {}", path.display());
+    }
+
+    fn on_event(&mut self, event: &RunEvent) {
+        self.event(event);
     }
 
     fn stop_reason(&self) -> Option<String> {
@@ -117,10 +164,16 @@ impl TrainObserver<ArModel> for LabObserver {
 impl TrainObserver<harmonica_model_core::NarModel> for LabObserver {
     fn on_train(&mut self, metrics: &TrainMetrics, progress: Progress) {
         self.train(metrics, progress);
+        self.board.train(metrics);
     }
 
-    fn on_validation(&mut self, metrics: &ValidationMetrics, _: &harmonica_model_core::NarModel) {
+    fn on_validation(&mut self, metrics: &ValidationMetrics, model: &harmonica_model_core::NarModel) {
         self.validation(metrics);
+        self.board.validation(metrics, model);
+    }
+
+    fn on_event(&mut self, event: &RunEvent) {
+        self.event(event);
     }
 
     fn stop_reason(&self) -> Option<String> {

@@ -1,13 +1,16 @@
 //! Training of the AR model.
 
+use crate::probes::{compare, lent, lent_prompts, text_lenders, voice_lenders};
 use crate::{Task, TrainingError};
 use burn::tensor::Device;
-use harmonica_config_schema::record::CodebookMetrics;
+use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{
-    CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, SpeakerConditioning,
+    CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, RunControl, SpeakerConditioning,
 };
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::CodebookHealth;
+use harmonica_model_core::diagnosis::{
+    CodebookHealth, PairedCost, Probes, draw_plainly, free_running, token_costs,
+};
 use harmonica_model_core::{
     ArInput, ArModel, CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, Objective,
     Prompt, with_stable_ids,
@@ -59,6 +62,12 @@ impl ArTask {
             speakers: batch.speakers.clone(),
             prompt: prompts(batch),
         }
+    }
+
+    fn costs(&self, model: &ArModel, input: &ArInput) -> Result<Vec<f64>, TrainingError> {
+        let (logits, targets) = model.forward(input, None)?;
+        let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|t| t as usize).collect();
+        Ok(token_costs(&logits.into_data().iter::<f32>().collect::<Vec<_>>(), &targets))
     }
 }
 
@@ -164,6 +173,10 @@ impl Task for ArTask {
         &self.config.training.ar.optimizer
     }
 
+    fn control(&self) -> &RunControl {
+        &self.config.training.ar.control
+    }
+
     fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
         let model = &self.config.model.ar;
         prompt_policy(
@@ -202,5 +215,51 @@ impl Task for ArTask {
             health.observe(&logits.into_data().iter::<f32>().collect::<Vec<_>>(), &targets);
         }
         Ok(vec![health.metrics()])
+    }
+
+    fn probes(&self, model: &ArModel, batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
+        let (mut text, mut voice) = (PairedCost::default(), PairedCost::default());
+        for batch in batches {
+            let own = self.input(batch, None);
+            // Each utterance's frames and its end.
+            let lengths: Vec<usize> = own.targets.iter().map(|t| t.len() + 1).collect();
+            let right = self.costs(model, &own)?;
+            let lenders = text_lenders(&own.text);
+            if lenders.iter().any(Option::is_some) {
+                let other = ArInput { text: lent(&own.text, &lenders), ..own.clone() };
+                compare(&mut text, &right, &self.costs(model, &other)?, &lengths, &lenders);
+            }
+            let lenders = voice_lenders(batch);
+            if lenders.iter().any(Option::is_some) {
+                let prompt = own.prompt.as_ref().map(|prompt| lent_prompts(prompt, &lenders));
+                let other = ArInput { speakers: lent(&own.speakers, &lenders), prompt, ..own.clone() };
+                compare(&mut voice, &right, &self.costs(model, &other)?, &lengths, &lenders);
+            }
+        }
+        Ok(Probes { text: text.record(), prompt: voice.record() })
+    }
+
+    fn free_running(
+        &self,
+        model: &ArModel,
+        batch: &TokenBatch,
+    ) -> Result<Vec<FreeRunningMetrics>, TrainingError> {
+        let input = self.input(batch, None);
+        let (mut written, mut targets) = (Vec::new(), Vec::new());
+        for (b, target) in input.targets.iter().enumerate() {
+            let prompt = input.prompt.as_ref().map_or(&[][..], |prompt| &prompt.codes[b][0]);
+            let mut cache = model.start(&input.text[b], input.speakers[b], prompt)?;
+            let mut stream = RandomStream::new(self.config.seed, "free running", &[b as u64]);
+            let mut last = model.bos();
+            for _ in target {
+                let mut scores = model.step(&mut cache, last);
+                // As many frames as the target has: where it would have ended is not what is asked here.
+                scores[model.eos()] = f32::NEG_INFINITY;
+                last = draw_plainly(&scores, &mut stream);
+                written.push(last);
+            }
+            targets.extend(target.iter().map(|code| *code as usize));
+        }
+        Ok(vec![free_running(CodebookIndex::FIRST, model.n_classes(), &written, &targets)])
     }
 }

@@ -3,12 +3,14 @@
 //! In: a directory; out: its parts. Invariant: a [`Checkpoint`] is one whose every byte was found as it was written, and a
 //! directory under its final name is whole unless something damaged it later.
 
-use crate::{Ema, TrainingError};
+use crate::instability::Instability;
+use crate::{EarlyStop, Ema, PlateauPolicy, TrainingError};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn_pack::{Reader, Writer};
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::BestRecord;
+use harmonica_model_core::diagnosis::Alerts;
 use harmonica_model_core::{InterfaceContract, WeightStore};
 use harmonica_storage::{FileCheck, FileDigest, MANIFEST, Staged, StorageError, replace, seal, verify};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,19 @@ pub struct CheckpointState {
     /// Keys in which the cache differed from what the configuration asks for, in any sitting that allowed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_mismatch: Vec<String>,
+    /// Where the policies stand.
+    #[serde(default)]
+    pub(crate) policies: Policies,
+}
+
+/// Where the policies of a run stand.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Policies {
+    pub(crate) instability: Instability,
+    pub(crate) plateau: PlateauPolicy,
+    pub(crate) early_stop: EarlyStop,
+    pub(crate) alerts: Alerts,
 }
 
 /// Which weights of a checkpoint.

@@ -109,6 +109,15 @@ pub enum TrainingError {
         /// Names of the tensors.
         tensors: Vec<String>,
     },
+    /// The model has parameters of which nobody said how they learn.
+    #[error(
+        "no parameter group knows {}; give their paths a group in harmonica-training's groups.rs",
+        parameters.join(", ")
+    )]
+    Ungrouped {
+        /// Their paths.
+        parameters: Vec<String>,
+    },
     /// The thread that prepares batches ended early.
     #[error(
         "there is no batch for update {update}: the preparing thread ended; see its panic above, then go on with --resume"

@@ -1,12 +1,15 @@
 //! Training of the NAR model: one random stage a batch.
 
 use crate::ar_task::{frames, prompt_policy, prompts, texts, with_noise};
+use crate::probes::{compare, lent, lent_prompts, text_lenders, voice_lenders};
 use crate::{Task, TrainingError};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use harmonica_config_schema::record::CodebookMetrics;
-use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream};
+use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
+use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream, RunControl};
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::CodebookHealth;
+use harmonica_model_core::diagnosis::{
+    CodebookHealth, PairedCost, Probes, draw_plainly, free_running, token_costs,
+};
 use harmonica_model_core::{
     CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, NarInput, NarModel, Objective,
     with_stable_ids,
@@ -56,6 +59,15 @@ impl NarTask {
         NarInput { text: texts(batch), codes, speakers: batch.speakers.clone(), prompt: prompts(batch) }
     }
 
+    fn scores(
+        &self,
+        model: &NarModel,
+        input: &NarInput,
+        stage: CodebookIndex,
+    ) -> Result<Vec<f32>, TrainingError> {
+        Ok(model.forward(input, stage, None)?.into_data().iter::<f32>().collect())
+    }
+
     fn targets(batch: &TokenBatch, stage: CodebookIndex) -> Vec<i32> {
         (0..batch.utterances.len()).flat_map(|b| frames(batch, b, stage.zero_based())).collect()
     }
@@ -98,6 +110,10 @@ impl Task for NarTask {
 
     fn optimizer(&self) -> &OptimizerConfig {
         &self.config.training.nar.optimizer
+    }
+
+    fn control(&self) -> &RunControl {
+        &self.config.training.nar.control
     }
 
     fn prompt_policy(&self, position: u64) -> Option<PromptPolicy> {
@@ -147,6 +163,63 @@ impl Task for NarTask {
                     health.observe(&logits.into_data().iter::<f32>().collect::<Vec<_>>(), &targets);
                 }
                 Ok(health.metrics())
+            })
+            .collect()
+    }
+
+    /// Probes codebook 2, for which text and voice matter most.
+    fn probes(&self, model: &NarModel, batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
+        let (mut text, mut voice) = (PairedCost::default(), PairedCost::default());
+        let Some(stage) = CodebookIndex::stages(model.n_codebooks()).next() else {
+            return Ok(Probes::default());
+        };
+        for batch in batches {
+            let own = self.input(batch, stage, None);
+            let targets: Vec<usize> = Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
+            let costs = |input: &NarInput| -> Result<Vec<f64>, TrainingError> {
+                Ok(token_costs(&self.scores(model, input, stage)?, &targets))
+            };
+            let right = costs(&own)?;
+            let lenders = text_lenders(&own.text);
+            if lenders.iter().any(Option::is_some) {
+                let other = NarInput { text: lent(&own.text, &lenders), ..own.clone() };
+                compare(&mut text, &right, &costs(&other)?, &batch.lengths, &lenders);
+            }
+            let lenders = voice_lenders(batch);
+            if lenders.iter().any(Option::is_some) {
+                let prompt = own.prompt.as_ref().map(|prompt| lent_prompts(prompt, &lenders));
+                let other = NarInput { speakers: lent(&own.speakers, &lenders), prompt, ..own.clone() };
+                compare(&mut voice, &right, &costs(&other)?, &batch.lengths, &lenders);
+            }
+        }
+        Ok(Probes { text: text.record(), prompt: voice.record() })
+    }
+
+    /// Each stage sees codebook 1 of the utterance, and its own draws of those between.
+    fn free_running(
+        &self,
+        model: &NarModel,
+        batch: &TokenBatch,
+    ) -> Result<Vec<FreeRunningMetrics>, TrainingError> {
+        let size = self.cache.spec().codebook_size;
+        let mut input = match CodebookIndex::stages(model.n_codebooks()).next() {
+            Some(first) => self.input(batch, first, None),
+            None => return Ok(Vec::new()),
+        };
+        CodebookIndex::stages(model.n_codebooks())
+            .map(|stage| {
+                let scores = self.scores(model, &input, stage)?;
+                let mut stream =
+                    RandomStream::new(self.config.seed, "free running", &[stage.zero_based() as u64]);
+                let written: Vec<usize> =
+                    scores.chunks_exact(size).map(|row| draw_plainly(row, &mut stream)).collect();
+                let mut rest = written.iter().map(|code| *code as i32);
+                for (codes, n) in input.codes.iter_mut().zip(&batch.lengths) {
+                    codes.push(rest.by_ref().take(*n).collect());
+                }
+                let targets: Vec<usize> =
+                    Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
+                Ok(free_running(stage, size, &written, &targets))
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Who watches a run.
 
-use harmonica_config_schema::record::{TrainMetrics, ValidationMetrics};
+use harmonica_config_schema::record::{RunEvent, TrainMetrics, ValidationMetrics};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +20,9 @@ pub trait TrainObserver<M> {
 
     /// A validation was made of `model`, the averaged weights.
     fn on_validation(&mut self, _metrics: &ValidationMetrics, _model: &M) {}
+
+    /// Something happened that a reader of the curve should know.
+    fn on_event(&mut self, _event: &RunEvent) {}
 
     /// A checkpoint was written.
     fn on_checkpoint(&mut self, _path: &std::path::Path) {}

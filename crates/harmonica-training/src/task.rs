@@ -3,9 +3,10 @@
 use crate::TrainingError;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use harmonica_config_schema::OptimizerConfig;
-use harmonica_config_schema::record::CodebookMetrics;
+use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
+use harmonica_config_schema::{OptimizerConfig, RunControl};
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
+use harmonica_model_core::diagnosis::Probes;
 use harmonica_model_core::{InterfaceContract, LossReport, ModelError};
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ pub trait Task: Send + Sync {
 
     /// Optimizer.
     fn optimizer(&self) -> &OptimizerConfig;
+
+    /// How the run steers itself.
+    fn control(&self) -> &RunControl;
 
     /// Where the prompts of the batch at a position come from; `None` where the model takes none.
     fn prompt_policy(&self, position: u64) -> Option<PromptPolicy>;
@@ -70,6 +74,27 @@ pub trait Task: Send + Sync {
         model: &Self::Model,
         batches: &[TokenBatch],
     ) -> Result<Vec<CodebookMetrics>, TrainingError>;
+
+    /// What another text and another voice cost on these batches; nothing is measured unless a task says otherwise.
+    ///
+    /// # Errors
+    /// A batch that the model has no positions for.
+    fn probes(&self, _model: &Self::Model, _batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
+        Ok(Probes::default())
+    }
+
+    /// Figures of what the model writes by itself, as many frames as the utterances of a batch have; nothing is written
+    /// unless a task says otherwise.
+    ///
+    /// # Errors
+    /// A batch that the model has no positions for.
+    fn free_running(
+        &self,
+        _model: &Self::Model,
+        _batch: &TokenBatch,
+    ) -> Result<Vec<FreeRunningMetrics>, TrainingError> {
+        Ok(Vec::new())
+    }
 }
 
 /// The values of a one-element tensor.

@@ -1,23 +1,22 @@
 //! The loop: batches, updates, averages, validations, checkpoints.
 
-use crate::checkpoint::{CheckpointState, Moment, WeightKind};
-use crate::gradients::clip;
-use crate::run_dir::step_name;
+use crate::checkpoint::{CheckpointState, Moment, Policies, WeightKind};
+use crate::gradients::{GradHealth, clip, measure, update_ratios};
 use crate::run_lock::RunLock;
 use crate::sittings::{self, OpenSitting};
 use crate::task::scalar;
+use crate::validation::ValidationSet;
 use crate::{Ema, ParamGroups, Progress, RunDir, Task, TrainObserver, TrainingError, environment};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use harmonica_config_schema::ExperimentConfig;
 use harmonica_config_schema::record::{
-    BestRecord, FORMAT_VERSION, MetricsLine, RunEvent, STOPPED_AT_MAX_UPDATES, TrainMetrics,
-    ValidationMetrics,
+    BestRecord, FORMAT_VERSION, MetricsLine, ModuleMetrics, RunEvent, STOPPED_AT_MAX_UPDATES, TrainMetrics,
 };
-use harmonica_data::{BatchPlan, Split, TokenBatch, prefetch};
-use harmonica_model_core::{diagnosis, parameter_names};
+use harmonica_data::{BatchPlan, Split, prefetch};
+use harmonica_model_core::parameter_names;
 use harmonica_storage::require_space;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,16 +33,25 @@ pub struct TrainOutcome {
     pub best: Option<BestRecord>,
 }
 
+/// What one update's batches cost, and at which learning rate it is made.
+struct Cost {
+    objective: f64,
+    cross_entropy: f64,
+    learning_rate: f64,
+    is_logged: bool,
+}
+
 /// Trains one model in one run directory.
 pub struct Trainer<T: Task> {
-    task: Arc<T>,
-    config: ExperimentConfig,
-    run: RunDir,
-    model: T::Model,
-    ema: Ema<T::Model>,
+    pub(crate) task: Arc<T>,
+    pub(crate) config: ExperimentConfig,
+    pub(crate) run: RunDir,
+    pub(crate) model: T::Model,
+    pub(crate) ema: Ema<T::Model>,
+    groups: ParamGroups,
     optimizer: ModuleOptimizer,
-    state: CheckpointState,
-    valid: Vec<TokenBatch>,
+    pub(crate) state: CheckpointState,
+    pub(crate) valid: ValidationSet,
     /// Updates whose checkpoints were found damaged and have not been written anew.
     unusable: BTreeSet<u64>,
     /// Room that a checkpoint takes, about.
@@ -60,7 +68,8 @@ impl<T: Task + 'static> Trainer<T> {
     pub fn new(task: T, config: &ExperimentConfig, run: RunDir, resume: bool) -> Result<Self, TrainingError> {
         let decay = task.optimizer().ema_decay;
         let mut model = task.fresh_model();
-        let mut optimizer = ParamGroups::standard().optimizer(task.optimizer());
+        let groups = ParamGroups::new(&model, task.optimizer())?;
+        let mut optimizer = groups.optimizer();
         let mut ema = Ema::new(&model, decay);
         let mut state = CheckpointState {
             format_version: FORMAT_VERSION,
@@ -70,6 +79,7 @@ impl<T: Task + 'static> Trainer<T> {
             window: [0.0; 4],
             best: None,
             cache_mismatch: Vec::new(),
+            policies: Policies::default(),
         };
         let checkpoint_bytes = checkpoint_bytes(&model);
         require_space(run.root(), checkpoint_bytes)?;
@@ -121,7 +131,7 @@ impl<T: Task + 'static> Trainer<T> {
             }
         }
         run.truncate_metrics(state.update)?;
-        let valid = valid_batches(&task, config)?;
+        let valid = ValidationSet::new(&task, config)?;
         let (task, config) = (Arc::new(task), config.clone());
         Ok(Self {
             task,
@@ -129,6 +139,7 @@ impl<T: Task + 'static> Trainer<T> {
             run,
             model,
             ema,
+            groups,
             optimizer,
             state,
             valid,
@@ -191,8 +202,9 @@ impl<T: Task + 'static> Trainer<T> {
         let (started, first_update) = (Instant::now(), self.state.update);
         let mut is_interrupted = false;
         let mut stopped = STOPPED_AT_MAX_UPDATES.to_owned();
-        while self.state.update < max_updates {
-            let learning_rate = task.optimizer().learning_rate.at(self.state.update, max_updates);
+        while self.state.update < max_updates && self.state.policies.early_stop.stopped.is_none() {
+            let scale = self.state.policies.plateau.scale * self.state.policies.instability.scale;
+            let learning_rate = scale * task.optimizer().learning_rate.at(self.state.update, max_updates);
             let mut accumulated = GradientsAccumulator::new();
             let (mut objective, mut cross_entropy) = (0.0, 0.0);
             for micro in 0..accumulation {
@@ -204,41 +216,25 @@ impl<T: Task + 'static> Trainer<T> {
                 let grads = (report.objective / accumulation as f64).backward();
                 accumulated.accumulate(&self.model, GradientsParams::from_grads(grads, &self.model));
             }
-            let mut grads = accumulated.grads();
-            let health = clip(&self.model, &mut grads, task.optimizer().max_grad_norm);
             self.state.update += 1;
-            if objective.is_finite() && health.is_finite() {
-                self.model = self.optimizer.step(learning_rate, self.model, grads);
-                self.ema.update(&self.model, self.state.update);
-                self.state.skipped = 0;
-                for (sum, value) in
-                    self.state.window.iter_mut().zip([objective, cross_entropy, health.norm, 1.0])
-                {
-                    *sum += value;
-                }
-            } else {
-                self.state.skipped += 1;
-                self.event(format!("update skipped: loss {objective}, gradient norm {}", health.norm))?;
-                if self.state.skipped >= training.max_skipped_updates {
-                    return Err(TrainingError::Diverged {
-                        update: self.state.update,
-                        skipped: self.state.skipped,
-                    });
-                }
-            }
             let update = self.state.update;
             let due = |every: u64| update.is_multiple_of(every) || update == max_updates;
-            if due(training.log_every_updates) {
+            let is_logged = due(training.log_every_updates);
+            let cost = Cost { objective, cross_entropy, learning_rate, is_logged };
+            let modules = self.update(accumulated.grads(), &cost, observer)?;
+            if is_logged {
                 let done = (update - first_update) as f64;
                 let updates_per_s = done / started.elapsed().as_secs_f64().max(1e-9);
-                self.log(learning_rate, Progress { update, max_updates, updates_per_s }, observer)?;
+                let progress = Progress { update, max_updates, updates_per_s };
+                self.log(learning_rate, scale, modules, progress, observer)?;
             }
             let mut written = false;
             if due(training.validate_every_updates) {
                 written = self.validate(observer)?;
             }
             let asked = observer.stop_reason();
-            if (due(training.checkpoint_every_updates) || asked.is_some()) && !written {
+            let is_last = asked.is_some() || self.state.policies.early_stop.stopped.is_some();
+            if (due(training.checkpoint_every_updates) || is_last) && !written {
                 self.checkpoint(observer)?;
             }
             if let Some(reason) = asked {
@@ -249,6 +245,9 @@ impl<T: Task + 'static> Trainer<T> {
                 break;
             }
         }
+        if let Some(reason) = &self.state.policies.early_stop.stopped {
+            (is_interrupted, stopped) = (false, reason.clone());
+        }
         if let Some(mut manifest) = self.run.manifest() {
             manifest.stopped.clone_from(&stopped);
             self.run.describe(&self.config, &manifest)?;
@@ -256,14 +255,61 @@ impl<T: Task + 'static> Trainer<T> {
         Ok(TrainOutcome { update: self.state.update, is_interrupted, stopped, best: self.state.best })
     }
 
-    fn event(&self, message: String) -> Result<(), TrainingError> {
+    /// Makes one update, or skips it; returns the modules' figures where the update is logged.
+    fn update(
+        &mut self,
+        mut grads: GradientsParams,
+        cost: &Cost,
+        observer: &mut dyn TrainObserver<T::Model>,
+    ) -> Result<Vec<ModuleMetrics>, TrainingError> {
+        let task = Arc::clone(&self.task);
+        let update = self.state.update;
+        let health: GradHealth = measure(&self.model, &grads);
+        let policy = &mut self.state.policies.instability;
+        let loss = if cost.objective.is_finite() { cost.cross_entropy } else { cost.objective };
+        let reaction = policy.observe(&task.control().instability, update, loss, health.norm);
+        let mut ratios = BTreeMap::new();
+        if let Some(cause) = &reaction.skipped {
+            self.state.skipped += 1;
+            self.event(format!("update skipped: {cause}"), observer)?;
+        } else {
+            clip(&self.model, &mut grads, health.norm, task.optimizer().max_grad_norm);
+            let before = cost.is_logged.then(|| self.model.clone());
+            let rates = self.groups.learning_rates(cost.learning_rate);
+            self.model = self.optimizer.step(rates, self.model.clone(), grads);
+            self.ema.update(&self.model, update);
+            self.state.skipped = 0;
+            let sums = [cost.objective, cost.cross_entropy, health.norm, 1.0];
+            self.state.window.iter_mut().zip(sums).for_each(|(sum, value)| *sum += value);
+            if let Some(before) = before {
+                ratios = update_ratios(&before, &self.model);
+            }
+        }
+        for words in reaction.words {
+            self.event(words, observer)?;
+        }
+        if self.state.skipped >= self.config.training.max_skipped_updates {
+            return Err(TrainingError::Diverged { update, skipped: self.state.skipped });
+        }
+        Ok(if cost.is_logged { health.record(&ratios) } else { Vec::new() })
+    }
+
+    pub(crate) fn event(
+        &self,
+        message: String,
+        observer: &mut dyn TrainObserver<T::Model>,
+    ) -> Result<(), TrainingError> {
         tracing::warn!(update = self.state.update, "{message}");
-        self.run.append(&MetricsLine::Event(RunEvent { update: self.state.update, message }))
+        let event = RunEvent { update: self.state.update, message };
+        observer.on_event(&event);
+        self.run.append(&MetricsLine::Event(event))
     }
 
     fn log(
         &mut self,
         learning_rate: f64,
+        lr_scale: f64,
+        modules: Vec<ModuleMetrics>,
         progress: Progress,
         observer: &mut dyn TrainObserver<T::Model>,
     ) -> Result<(), TrainingError> {
@@ -278,41 +324,18 @@ impl<T: Task + 'static> Trainer<T> {
             cross_entropy: cross_entropy / n,
             grad_norm: grad_norm / n,
             learning_rate,
+            lr_scale,
+            modules,
         };
         self.run.append(&MetricsLine::Train(metrics.clone()))?;
         observer.on_train(&metrics, progress);
         Ok(())
     }
 
-    /// Judges the averaged weights; returns whether they were the best so far and a checkpoint was written.
-    fn validate(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<bool, TrainingError> {
-        let codebooks = self.task.validate(self.ema.model(), &self.valid)?;
-        let cross_entropy =
-            codebooks.iter().map(|c| c.cross_entropy).sum::<f64>() / codebooks.len().max(1) as f64;
-        let verdict = diagnosis::verdict(&codebooks);
-        let metrics =
-            ValidationMetrics { update: self.state.update, ema: true, cross_entropy, codebooks, verdict };
-        self.run.append(&MetricsLine::Validation(metrics.clone()))?;
-        // Before the checkpoint: a run that dies here validates again, so that what observers make of it is never lost.
-        observer.on_validation(&metrics, self.ema.model());
-        let is_best = cross_entropy.is_finite()
-            && self.state.best.as_ref().is_none_or(|best| cross_entropy < best.value);
-        if is_best {
-            // The best moment is kept as a checkpoint of its own, so that `best.json` never points at nothing.
-            let best = BestRecord {
-                format_version: FORMAT_VERSION,
-                update: self.state.update,
-                checkpoint: step_name(self.state.update),
-                criterion: "validation cross-entropy of the averaged weights".into(),
-                value: cross_entropy,
-            };
-            self.state.best = Some(best);
-            self.checkpoint(observer)?;
-        }
-        Ok(is_best)
-    }
-
-    fn checkpoint(&mut self, observer: &mut dyn TrainObserver<T::Model>) -> Result<(), TrainingError> {
+    pub(crate) fn checkpoint(
+        &mut self,
+        observer: &mut dyn TrainObserver<T::Model>,
+    ) -> Result<(), TrainingError> {
         let dir = self.run.checkpoint(self.state.update);
         // A resumed run keeps the lines up to its checkpoint, so they must be there when it is.
         self.run.sync_metrics()?;
@@ -338,25 +361,4 @@ impl<T: Task + 'static> Trainer<T> {
 fn checkpoint_bytes<M: Module>(model: &M) -> u64 {
     let n_values: usize = parameter_names(model).iter().map(|(_, n)| n).sum();
     4 * 4 * n_values as u64
-}
-
-/// All validation utterances, in order of length, in batches within the frame budget.
-fn valid_batches<T: Task>(task: &T, config: &ExperimentConfig) -> Result<Vec<TokenBatch>, TrainingError> {
-    let cache = task.cache();
-    let mut utterances = cache.split(Split::Valid);
-    if utterances.is_empty() {
-        return Err(TrainingError::EmptySplit { split: "valid" });
-    }
-    utterances.sort_by_key(|i| (cache.utterances()[*i].n_frames, *i));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for utterance in utterances {
-        let length = cache.utterances()[utterance].n_frames;
-        match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) * length <= config.data.batch.max_frames => {
-                batch.push(utterance)
-            }
-            _ => batches.push(vec![utterance]),
-        }
-    }
-    Ok(batches.iter().enumerate().map(|(i, batch)| task.batch(batch, u64::MAX - i as u64)).collect())
 }

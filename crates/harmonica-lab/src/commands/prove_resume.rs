@@ -7,7 +7,7 @@ use clap::Args;
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::MetricsLine;
 use harmonica_storage::{FileDigest, list_scratch};
-use harmonica_training::RunDir;
+use harmonica_training::{RunDir, TENSORBOARD};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// How often a running process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Files that tell of the sitting, not of the run.
-const OF_THE_SITTING: [&str; 3] = ["environment.json", "owner.json", ".lock"];
+/// Files and directories that tell of the sitting, not of the run.
+const OF_THE_SITTING: [&str; 4] = ["environment.json", "owner.json", ".lock", TENSORBOARD];
 
 /// Arguments of `prove-resume`.
 #[derive(Debug, Args)]
@@ -225,9 +225,12 @@ fn content(run: &Path) -> Result<BTreeMap<String, String>, Failure> {
         for entry in std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, e))? {
             let path = entry.map_err(|e| unreadable(&dir, e))?.path();
             let name = path.strip_prefix(run).unwrap_or(&path).display().to_string();
+            if OF_THE_SITTING.contains(&name.as_str()) {
+                continue;
+            }
             if path.is_dir() {
                 dirs.push(path);
-            } else if !OF_THE_SITTING.contains(&name.as_str()) {
+            } else {
                 let bytes = std::fs::read(&path).map_err(|e| unreadable(&path, e))?;
                 files.insert(name, FileDigest::of(&bytes).blake3);
             }

@@ -11,7 +11,9 @@ use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
 use harmonica_data::Split;
 use harmonica_model_core::{LossRegistry, parameter_names};
 use harmonica_runtime::{DevicePreference, open_device};
-use harmonica_training::{ArTask, NarTask, RunDir, Task, TrainObserver, TrainOutcome, Trainer};
+use harmonica_training::{
+    ArTask, Checkpoint, NarTask, RunDir, Task, TensorBoard, TrainObserver, TrainOutcome, Trainer,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,6 +53,9 @@ pub(crate) struct TrainArguments {
     /// Go on with the run that is there; without a checkpoint it starts at update 0
     #[arg(long)]
     resume: bool,
+    /// Begin a new run with the averaged weights of this checkpoint; what fits is listed in init.json
+    #[arg(long, value_name = "CHECKPOINT")]
+    init_from: Option<PathBuf>,
     /// Overrides training.{ar,nar}.max_updates
     #[arg(long, value_name = "N")]
     max_updates: Option<u64>,
@@ -93,6 +98,7 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
         device: device.name.clone(),
         stopped: String::new(),
     };
+    let board = TensorBoard::new(&run);
     let outcome = if is_ar {
         let sentence = cache.split(Split::Valid).first().map(|i| {
             let utterance = &cache.utterances()[*i];
@@ -104,12 +110,12 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
             }
         });
         let task = ArTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "ar", interrupt: interrupt.clone(), sentence };
-        train(task, &resolved, run, arguments.resume, manifest, observer)?
+        let observer = LabObserver { out, name: "ar", interrupt, sentence, board };
+        train(task, &resolved, run, arguments, manifest, observer)?
     } else {
         let task = NarTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "nar", interrupt: interrupt.clone(), sentence: None };
-        train(task, &resolved, run, arguments.resume, manifest, observer)?
+        let observer = LabObserver { out, name: "nar", interrupt, sentence: None, board };
+        train(task, &resolved, run, arguments, manifest, observer)?
     };
     if outcome.is_interrupted {
         let message = format!(
@@ -130,11 +136,23 @@ fn train<T: Task + 'static>(
     task: T,
     resolved: &ResolvedConfig,
     run: RunDir,
-    resume: bool,
+    arguments: &TrainArguments,
     manifest: RunManifest,
     mut observer: impl TrainObserver<T::Model>,
 ) -> Result<TrainOutcome, Failure> {
-    let trainer = Trainer::new(task, &resolved.config, run.clone(), resume)?;
+    let mut trainer = Trainer::new(task, &resolved.config, run.clone(), arguments.resume)?;
+    let begun = match &arguments.init_from {
+        Some(from) => trainer.begin_with(&Checkpoint::open(from)?)?,
+        None => None,
+    };
+    if let Some(told) = begun {
+        let (loaded, resized, skipped) = (told.loaded.len(), told.resized.len(), told.skipped.len());
+        tracing::info!("from {}: {loaded} tensors loaded, {resized} resized, {skipped} skipped", told.from);
+        told.resized
+            .iter()
+            .for_each(|(path, [there, here])| tracing::info!("resized {path}: {there:?} to {here:?}"));
+        told.skipped.iter().for_each(|(path, why)| tracing::info!("skipped {path}: {why}"));
+    }
     let n_parameters = parameter_names(trainer.averaged()).iter().map(|(_, n)| n).sum();
     run.describe(&resolved.config, &RunManifest { n_parameters, ..manifest })?;
     run.describe_provenance(&resolved.provenance)?;

@@ -12,6 +12,7 @@ mod ranking;
 pub use alignment::TextAttention;
 pub use ar::{ArDecoder, ArOutput, ArStop};
 pub use filter::LogitFilter;
+pub(crate) use filter::draw;
 pub use guard::{LoopEvent, LoopKind, trailing_loop};
 pub use nar::{Centroids, NarDecoder, NarOutput};
 pub use ranking::{CandidateScore, best, score};
