@@ -97,7 +97,7 @@ pub struct CodebookMetrics {
     /// Classes that the head scores.
     #[serde(default)]
     pub n_classes: usize,
-    /// Entropy of the targets with the bias of so few tokens taken out (Chao and Shen 2003), in nats.
+    /// Entropy of the targets with a part of the bias of so few tokens taken out (Chao and Shen 2003), in nats.
     #[serde(default)]
     pub target_entropy_unbiased: f64,
     /// Share of right codes among the ten likeliest.
