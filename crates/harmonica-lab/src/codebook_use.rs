@@ -107,9 +107,10 @@ pub(crate) fn tell(cache: &TokenCache, out: Output) {
             let row = |i: usize| {
                 let codes = cache.codes(i);
                 let n_frames = codes.len() / spec.n_codebooks;
-                &codes[q * n_frames..(q + 1) * n_frames]
+                codes[q * n_frames..(q + 1) * n_frames].to_vec()
             };
-            let sequences: Vec<&[u16]> = (0..cache.utterances().len()).map(row).collect();
+            let sequences: Vec<Vec<u16>> = (0..cache.utterances().len()).map(row).collect();
+            let sequences: Vec<&[u16]> = sequences.iter().map(Vec::as_slice).collect();
             figures(q + 1, &sequences, spec.codebook_size)
         })
         .collect();

@@ -5,7 +5,8 @@ use crate::{Task, TrainingError};
 use burn::tensor::Device;
 use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{
-    CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, RunControl, SpeakerConditioning,
+    CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, RunControl,
+    SpeakerConditioning,
 };
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::diagnosis::{
