@@ -1,7 +1,6 @@
 //! Failures planted in recordings of four voices are found, and the recordings themselves are clean.
 
 use harmonica_audio::{Waveform, load};
-use harmonica_codec::AudioCodec;
 use harmonica_config_schema::{CodebookIndex, RandomStream};
 use harmonica_data::parse_index;
 use harmonica_eval::{FailureInput, FailureKind, TokenTrack, find_failures};

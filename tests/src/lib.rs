@@ -127,7 +127,7 @@ impl Fixture {
     /// Opens what [`Fixture::new`] made in a directory, in another process.
     pub fn open(dir: &Path, conditioning: Conditioning) -> Self {
         let config = tiny_config(dir, conditioning);
-        let codec = harmonica_codec::open(&dir.join("codec")).expect("the fixture's codec");
+        let codec = harmonica_codec::open_mel_rvq(&dir.join("codec")).expect("the fixture's codec");
         let cache = TokenCache::open(&dir.join("cache"), None).expect("the fixture's cache");
         Self { config, codec, cache: Arc::new(cache) }
     }
