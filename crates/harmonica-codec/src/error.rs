@@ -18,7 +18,7 @@ pub enum CodecError {
     },
     /// The files of an EnCodec model cannot be used.
     #[error(
-        "cannot use the EnCodec model at `{}`: {reason}; it takes a directory with `config.json` and `model.safetensors` of a mono model \
+        "cannot use the EnCodec model at `{}`: {reason}; give a directory with `config.json` and `model.safetensors` of a mono model \
          such as facebook/encodec_24khz", path.display()
     )]
     EnCodecModel {
