@@ -9,7 +9,7 @@ use harmonica_text::{TextTokenizer, Vocab};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::Instant;
 
 const FIXTURE: &str = "HARMONICA_TEST_PREPROCESS_FIXTURE";
 const CACHE: &str = "HARMONICA_TEST_PREPROCESS_CACHE";
@@ -85,15 +85,20 @@ fn a_cache_that_was_killed_again_and_again_is_the_same_bytes() {
     };
     // One shard that is being written, or the tables of a cache that is being put together.
     let most_allowed = bytes(true).max().unwrap().max(bytes(false).sum());
-    let (mut kills, mut caches, mut most_scratch) = (0, 0, 0);
+    let whole = {
+        let start = Instant::now();
+        assert!(spawn(&fixture, &fixture.join("timed/cache")).wait().unwrap().success());
+        start.elapsed()
+    };
+    let (mut kills, mut caches, mut most_scratch, mut n_spawned) = (0, 0, 0, 0);
     while kills < n_kills {
         let root = fixture.join(format!("killed-{caches}"));
         std::fs::create_dir_all(&root).unwrap();
         let cache = root.join("cache");
         loop {
             let mut child = spawn(&fixture, &cache);
-            let wait_ms = RandomStream::new(5, "kill", &[kills]).below(400) as u64;
-            std::thread::sleep(Duration::from_millis(wait_ms));
+            n_spawned += 1;
+            std::thread::sleep(whole.mul_f64(RandomStream::new(5, "kill", &[n_spawned]).uniform()));
             if kills < n_kills && child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
                 child.wait().unwrap();

@@ -47,9 +47,7 @@ pub(crate) enum CodecCommand {
         bandwidth: Option<f64>,
     },
     /// Describe a codec, or how the codes of a cache use it
-    #[command(
-        after_help = "Example: harmonica-lab codec info --codec runs/demo/codec --json\n         harmonica-lab codec info --cache runs/demo/cache"
-    )]
+    #[command(after_help = "Example: harmonica-lab codec info --cache runs/demo/cache --json")]
     Info {
         /// Codec directory
         #[arg(long, value_name = "DIR", required_unless_present = "cache")]

@@ -23,8 +23,8 @@ pub(crate) enum Step {
 /// Arguments of `preprocess`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality\n\
-                  On many machines (docs/preprocessing.md): preprocess run --config F --shard 3/64, then preprocess finish --config F"
+    after_help = "On many machines (docs/preprocessing.md): preprocess run --config F --shard 3/64, then preprocess finish --config F\n\
+                  Example: harmonica-lab preprocess --config configs/demo.toml --report-dir runs/demo/quality"
 )]
 pub(crate) struct PreprocessArguments {
     /// Only this part of the work; everything if it is left out
