@@ -319,7 +319,8 @@ impl ArModel {
     /// Feeds one code and returns the scores `[V + 1]` of what follows it.
     pub fn step(&self, cache: &mut ArCache, code: usize) -> Vec<f32> {
         let state = self.advance(cache, code as i32, None);
-        self.scores(state)
+        let scores = self.head.score(state.reshape([1, self.width])).into_data();
+        scores.iter::<f32>().collect()
     }
 
     /// As [`Self::step`], and how much each head of each block looked at each symbol of the text.
@@ -330,14 +331,15 @@ impl ArModel {
     pub fn step_attending(&self, cache: &mut ArCache, code: usize) -> (Vec<f32>, Vec<f32>) {
         let mut weights = Vec::new();
         let state = self.advance(cache, code as i32, Some(&mut weights));
-        let weights = weights.into_iter().map(|w| w.narrow(3, 0, cache.n_text)).collect();
-        let weights = Tensor::cat(weights, 1).into_data();
-        (self.scores(state), weights.iter::<f32>().collect())
-    }
-
-    fn scores(&self, state: Tensor<3>) -> Vec<f32> {
-        let scores = self.head.score(state.reshape([1, self.width])).into_data();
-        scores.iter::<f32>().collect()
+        let weights = weights.into_iter().map(|w| w.narrow(3, 0, cache.n_text).reshape([-1]));
+        let scores = self.head.score(state.reshape([1, self.width])).reshape([-1]);
+        // One transfer from the device, not two.
+        let both: Vec<f32> = Tensor::<1>::cat([scores].into_iter().chain(weights).collect(), 0)
+            .into_data()
+            .iter::<f32>()
+            .collect();
+        let (scores, weights) = both.split_at(self.n_classes());
+        (scores.to_vec(), weights.to_vec())
     }
 
     /// Heads that may look at the text: those of every block.

@@ -1,6 +1,6 @@
 //! Training of the AR model.
 
-use crate::probes::{compare, lent, lent_prompts, text_lenders, voice_lenders};
+use crate::probes::Probing;
 use crate::{Task, TrainingError};
 use burn::tensor::Device;
 use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
@@ -9,9 +9,7 @@ use harmonica_config_schema::{
     SpeakerConditioning,
 };
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::{
-    CodebookHealth, PairedCost, Probes, draw_plainly, free_running, token_costs,
-};
+use harmonica_model_core::diagnosis::{CodebookHealth, Probes, draw_plainly, free_running, token_costs};
 use harmonica_model_core::{
     ArInput, ArModel, CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, Objective,
     Prompt, with_stable_ids,
@@ -219,25 +217,14 @@ impl Task for ArTask {
     }
 
     fn probes(&self, model: &ArModel, batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
-        let (mut text, mut voice) = (PairedCost::default(), PairedCost::default());
+        let mut probing = Probing::default();
         for batch in batches {
             let own = self.input(batch, None);
             // Each utterance's frames and its end.
             let lengths: Vec<usize> = own.targets.iter().map(|t| t.len() + 1).collect();
-            let right = self.costs(model, &own)?;
-            let lenders = text_lenders(&own.text);
-            if lenders.iter().any(Option::is_some) {
-                let other = ArInput { text: lent(&own.text, &lenders), ..own.clone() };
-                compare(&mut text, &right, &self.costs(model, &other)?, &lengths, &lenders);
-            }
-            let lenders = voice_lenders(batch);
-            if lenders.iter().any(Option::is_some) {
-                let prompt = own.prompt.as_ref().map(|prompt| lent_prompts(prompt, &lenders));
-                let other = ArInput { speakers: lent(&own.speakers, &lenders), prompt, ..own.clone() };
-                compare(&mut voice, &right, &self.costs(model, &other)?, &lengths, &lenders);
-            }
+            probing.observe(&own, batch, &lengths, |input| self.costs(model, input))?;
         }
-        Ok(Probes { text: text.record(), prompt: voice.record() })
+        Ok(probing.record())
     }
 
     fn free_running(

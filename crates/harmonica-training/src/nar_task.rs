@@ -1,15 +1,13 @@
 //! Training of the NAR model: one random stage a batch.
 
 use crate::ar_task::{frames, prompt_policy, prompts, texts, with_noise};
-use crate::probes::{compare, lent, lent_prompts, text_lenders, voice_lenders};
+use crate::probes::Probing;
 use crate::{Task, TrainingError};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream, RunControl};
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::{
-    CodebookHealth, PairedCost, Probes, draw_plainly, free_running, token_costs,
-};
+use harmonica_model_core::diagnosis::{CodebookHealth, Probes, draw_plainly, free_running, token_costs};
 use harmonica_model_core::{
     CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, NarInput, NarModel, Objective,
     with_stable_ids,
@@ -169,30 +167,18 @@ impl Task for NarTask {
 
     /// Probes codebook 2, for which text and voice matter most.
     fn probes(&self, model: &NarModel, batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
-        let (mut text, mut voice) = (PairedCost::default(), PairedCost::default());
+        let mut probing = Probing::default();
         let Some(stage) = CodebookIndex::stages(model.n_codebooks()).next() else {
             return Ok(Probes::default());
         };
         for batch in batches {
             let own = self.input(batch, stage, None);
             let targets: Vec<usize> = Self::targets(batch, stage).into_iter().map(|t| t as usize).collect();
-            let costs = |input: &NarInput| -> Result<Vec<f64>, TrainingError> {
+            probing.observe(&own, batch, &batch.lengths, |input| {
                 Ok(token_costs(&self.scores(model, input, stage)?, &targets))
-            };
-            let right = costs(&own)?;
-            let lenders = text_lenders(&own.text);
-            if lenders.iter().any(Option::is_some) {
-                let other = NarInput { text: lent(&own.text, &lenders), ..own.clone() };
-                compare(&mut text, &right, &costs(&other)?, &batch.lengths, &lenders);
-            }
-            let lenders = voice_lenders(batch);
-            if lenders.iter().any(Option::is_some) {
-                let prompt = own.prompt.as_ref().map(|prompt| lent_prompts(prompt, &lenders));
-                let other = NarInput { speakers: lent(&own.speakers, &lenders), prompt, ..own.clone() };
-                compare(&mut voice, &right, &costs(&other)?, &batch.lengths, &lenders);
-            }
+            })?;
         }
-        Ok(Probes { text: text.record(), prompt: voice.record() })
+        Ok(probing.record())
     }
 
     /// Each stage sees codebook 1 of the utterance, and its own draws of those between.

@@ -3,9 +3,10 @@
 //! In: a batch. Out: for each item which other one lends its condition, and whose tokens may be compared. Invariant: an item
 //! without a neighbour of another text or voice is left out, never compared with itself.
 
+use crate::TrainingError;
 use harmonica_data::TokenBatch;
-use harmonica_model_core::Prompt;
-use harmonica_model_core::diagnosis::PairedCost;
+use harmonica_model_core::diagnosis::{PairedCost, Probes};
+use harmonica_model_core::{ArInput, NarInput, Prompt};
 
 /// For each item the next one that differs from it, in the batch's order; none where there is none.
 fn lenders(n: usize, differ: impl Fn(usize, usize) -> bool) -> Vec<Option<usize>> {
@@ -13,22 +14,22 @@ fn lenders(n: usize, differ: impl Fn(usize, usize) -> bool) -> Vec<Option<usize>
 }
 
 /// Who lends each item its text.
-pub(crate) fn text_lenders(texts: &[Vec<i32>]) -> Vec<Option<usize>> {
+fn text_lenders(texts: &[Vec<i32>]) -> Vec<Option<usize>> {
     lenders(texts.len(), |a, b| texts[a] != texts[b])
 }
 
 /// Who lends each item its voice.
-pub(crate) fn voice_lenders(batch: &TokenBatch) -> Vec<Option<usize>> {
+fn voice_lenders(batch: &TokenBatch) -> Vec<Option<usize>> {
     lenders(batch.speakers.len(), |a, b| batch.speakers[a] != batch.speakers[b])
 }
 
 /// Values of the lenders; items without one keep their own.
-pub(crate) fn lent<T: Clone>(own: &[T], lenders: &[Option<usize>]) -> Vec<T> {
+fn lent<T: Clone>(own: &[T], lenders: &[Option<usize>]) -> Vec<T> {
     lenders.iter().enumerate().map(|(b, lender)| own[lender.unwrap_or(b)].clone()).collect()
 }
 
 /// Prompts of the lenders, no longer than an item's own: a longer one might have no position.
-pub(crate) fn lent_prompts(own: &Prompt, lenders: &[Option<usize>]) -> Prompt {
+fn lent_prompts(own: &Prompt, lenders: &[Option<usize>]) -> Prompt {
     let mut codes = lent(&own.codes, lenders);
     for (prompt, own) in codes.iter_mut().zip(&own.codes) {
         let longest = own.first().map_or(0, Vec::len);
@@ -38,7 +39,7 @@ pub(crate) fn lent_prompts(own: &Prompt, lenders: &[Option<usize>]) -> Prompt {
 }
 
 /// Takes in the tokens of the items that were lent something; `lengths` are the tokens of each item.
-pub(crate) fn compare(
+fn compare(
     cost: &mut PairedCost,
     right: &[f64],
     wrong: &[f64],
@@ -51,6 +52,75 @@ pub(crate) fn compare(
             cost.observe(&right[first..first + n], &wrong[first..first + n]);
         }
         first += n;
+    }
+}
+
+/// The input of a model whose conditions can be lent.
+pub(crate) trait Conditioned: Clone {
+    fn text(&mut self) -> &mut Vec<Vec<i32>>;
+    fn speakers(&mut self) -> &mut Vec<i32>;
+    fn prompt(&mut self) -> &mut Option<Prompt>;
+}
+
+macro_rules! conditioned {
+    ($($input:ty),+) => {
+        $(impl Conditioned for $input {
+            fn text(&mut self) -> &mut Vec<Vec<i32>> {
+                &mut self.text
+            }
+
+            fn speakers(&mut self) -> &mut Vec<i32> {
+                &mut self.speakers
+            }
+
+            fn prompt(&mut self) -> &mut Option<Prompt> {
+                &mut self.prompt
+            }
+        })+
+    };
+}
+
+conditioned!(ArInput, NarInput);
+
+/// What another text and another voice cost, over batches.
+#[derive(Debug, Default)]
+pub(crate) struct Probing {
+    text: PairedCost,
+    voice: PairedCost,
+}
+
+impl Probing {
+    /// Takes in a batch: `costs` are those of every token of an input, `lengths` the tokens of each item.
+    pub(crate) fn observe<I: Conditioned>(
+        &mut self,
+        own: &I,
+        batch: &TokenBatch,
+        lengths: &[usize],
+        costs: impl Fn(&I) -> Result<Vec<f64>, TrainingError>,
+    ) -> Result<(), TrainingError> {
+        let right = costs(own)?;
+        let mut other = own.clone();
+        let lenders = text_lenders(other.text());
+        if lenders.iter().any(Option::is_some) {
+            let text = lent(other.text(), &lenders);
+            *other.text() = text;
+            compare(&mut self.text, &right, &costs(&other)?, lengths, &lenders);
+        }
+        let mut other = own.clone();
+        let lenders = voice_lenders(batch);
+        if lenders.iter().any(Option::is_some) {
+            let speakers = lent(other.speakers(), &lenders);
+            *other.speakers() = speakers;
+            let prompt = other.prompt().as_ref().map(|prompt| lent_prompts(prompt, &lenders));
+            *other.prompt() = prompt;
+            compare(&mut self.voice, &right, &costs(&other)?, lengths, &lenders);
+        }
+        Ok(())
+    }
+
+    /// What was found.
+    pub(crate) fn record(&self) -> Probes {
+        Probes { text: self.text.record(), prompt: self.voice.record() }
     }
 }
 
