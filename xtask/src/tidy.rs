@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 700;
 
 /// Every crate, and the crates of this workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("config-schema", &[]),
     ("storage", &[]),
     ("console", &[]),
+    ("numerics", &[]),
     ("audio", &["storage", "config-schema"]),
     ("text", &["config-schema"]),
     ("runtime", &["config-schema"]),
-    ("model-core", &["config-schema"]),
-    ("codec", &["audio", "storage", "config-schema"]),
+    ("model-core", &["numerics", "config-schema"]),
+    ("codec", &["audio", "numerics", "storage", "config-schema"]),
     ("eval", &["audio", "text", "storage", "config-schema"]),
     ("data", &["codec", "audio", "text", "storage", "config-schema"]),
     ("research", &["model-core", "config-schema"]),

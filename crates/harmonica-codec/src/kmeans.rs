@@ -1,6 +1,7 @@
 //! Greedy residual k-means: codebooks of a residual vector quantizer (Juang & Gray 1982).
 //! Invariant: the same rows give the same codebooks, whatever the number of threads.
 
+use harmonica_numerics::{View, multiply};
 use rayon::prelude::*;
 
 /// Rows handled by one task; fixed, so that sums have one order.
@@ -31,33 +32,9 @@ pub(crate) fn nearest(rows: &[f32], centroids: &[f32], width: usize) -> Vec<u16>
 }
 
 /// `out [n, m] = a [n, k] b^T`, with `b` `[m, k]`.
-#[expect(unsafe_code, reason = "gemm is a raw-pointer interface; the lengths are checked first")]
 pub(crate) fn matmul_transposed(n: usize, m: usize, k: usize, a: &[f32], b: &[f32], out: &mut [f32]) {
-    assert!(a.len() >= n * k && b.len() >= m * k && out.len() >= n * m, "operands are too short");
-    // SAFETY: every operand holds as many elements as its shape says; `out` is borrowed mutably.
-    unsafe {
-        gemm::gemm(
-            n,
-            m,
-            k,
-            out.as_mut_ptr(),
-            1,
-            m as isize,
-            false,
-            a.as_ptr(),
-            1,
-            k as isize,
-            b.as_ptr(),
-            k as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    let b = (b, View::rows(0, m, k, k).transposed());
+    multiply(1.0, (a, View::rows(0, n, k, k)), b, (out, View::rows(0, n, m, m)));
 }
 
 /// One codebook `[size, D]` by Lloyd's algorithm; an entry that loses all its rows moves to the row that is worst off.

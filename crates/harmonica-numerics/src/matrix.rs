@@ -1,22 +1,28 @@
-//! Small matrix products over strided slices: the one place in this crate with `unsafe`.
+//! Matrix products over strided slices, by one thread.
 
 /// A matrix inside a slice: first element, rows, columns, and the steps between rows and columns.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct View {
-    pub(crate) start: usize,
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) row_step: usize,
-    pub(crate) column_step: usize,
+pub struct View {
+    /// First element.
+    pub start: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Elements from a row to the next.
+    pub row_step: usize,
+    /// Elements from a column to the next.
+    pub column_step: usize,
 }
 
 impl View {
     /// `rows` of `columns` neighbouring elements, `row_step` apart.
-    pub(crate) fn rows(start: usize, rows: usize, columns: usize, row_step: usize) -> Self {
+    pub fn rows(start: usize, rows: usize, columns: usize, row_step: usize) -> Self {
         Self { start, rows, columns, row_step, column_step: 1 }
     }
 
-    pub(crate) fn transposed(self) -> Self {
+    /// The same elements with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -41,7 +47,7 @@ impl View {
     unsafe_code,
     reason = "gemm is a raw-pointer interface; every view is checked against its slice first"
 )]
-pub(crate) fn multiply(scale: f32, a: (&[f32], View), b: (&[f32], View), out: (&mut [f32], View)) {
+pub fn multiply(scale: f32, a: (&[f32], View), b: (&[f32], View), out: (&mut [f32], View)) {
     let ((a, av), (b, bv), (out, ov)) = (a, b, out);
     assert!(av.columns == bv.rows && av.rows == ov.rows && bv.columns == ov.columns, "matrix shapes differ");
     assert!(av.fits(a.len()) && bv.fits(b.len()) && ov.fits(out.len()), "a matrix leaves its slice");
@@ -70,6 +76,33 @@ pub(crate) fn multiply(scale: f32, a: (&[f32], View), b: (&[f32], View), out: (&
             false,
             false,
             gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposed_and_strided_operands_multiply() {
+        // [[1, 2, 3], [4, 5, 6]] in rows of four, times the transposed of itself.
+        let a = [1.0, 2.0, 3.0, 9.0, 4.0, 5.0, 6.0, 9.0];
+        let view = View::rows(0, 2, 3, 4);
+        let mut out = [0.0; 5];
+        multiply(2.0, (&a, view), (&a, view.transposed()), (&mut out, View::rows(1, 2, 2, 2)));
+        assert_eq!(out, [0.0, 28.0, 64.0, 64.0, 154.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves its slice")]
+    fn a_view_beyond_its_slice_is_refused() {
+        let mut out = [0.0; 4];
+        multiply(
+            1.0,
+            (&[1.0; 3], View::rows(0, 2, 2, 2)),
+            (&[1.0; 4], View::rows(0, 2, 2, 2)),
+            (&mut out, View::rows(0, 2, 2, 2)),
         );
     }
 }

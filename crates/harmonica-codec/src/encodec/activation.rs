@@ -1,35 +1,19 @@
 //! Functions of single values, in a form that vectorises.
 
+use harmonica_numerics::{Exponential, exp};
 use pulp::Arch;
 
-/// `e^x` to about 2 units in the last place (Cody & Waite range reduction).
+/// `e^x - 1`, exact near zero as well.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
-    exp_less_one(x).1
-}
-
-/// `e^x - 1`, exact near zero as well, and `e^x`.
-#[inline(always)]
-fn exp_less_one(x: f32) -> (f32, f32) {
-    let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + 0.5).floor();
-    let r = n.mul_add(-0.693_359_4, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    let p = 1.987_569_1e-4_f32
-        .mul_add(r, 1.398_2e-3)
-        .mul_add(r, 8.333_452e-3)
-        .mul_add(r, 4.166_579_6e-2)
-        .mul_add(r, 1.666_666_5e-1)
-        .mul_add(r, 0.5);
-    // Between halves of the range reduction: e^x - 1 = 2^n (e^r - 1) + (2^n - 1).
-    let less_one = p.mul_add(r * r, r);
-    let power = f32::from_bits((((n as i32) + 127) << 23) as u32);
-    (less_one.mul_add(power, power - 1.0), less_one.mul_add(power, power))
+fn exp_less_one(x: f32) -> f32 {
+    let Exponential { less_one, power } = Exponential::of(x);
+    // Between the factors: e^x - 1 = 2^n (e^r - 1) + (2^n - 1).
+    less_one.mul_add(power, power - 1.0)
 }
 
 #[inline(always)]
 fn elu_at(x: f32) -> f32 {
-    if x > 0.0 { x } else { exp_less_one(x).0 }
+    if x > 0.0 { x } else { exp_less_one(x) }
 }
 
 #[inline(always)]
@@ -39,7 +23,7 @@ fn sigmoid(x: f32) -> f32 {
 
 #[inline(always)]
 fn tanh(x: f32) -> f32 {
-    let (less_one, _) = exp_less_one(-2.0 * x.abs());
+    let less_one = exp_less_one(-2.0 * x.abs());
     (-less_one / (2.0 + less_one)).copysign(x)
 }
 

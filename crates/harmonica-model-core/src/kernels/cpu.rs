@@ -2,8 +2,8 @@
 //!
 //! Invariant: every sum has one order, whatever the number of threads.
 
-use super::matrix::{View, multiply};
 use super::{AttentionMask, DropoutKey};
+use harmonica_numerics::{View, exp, multiply};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -12,23 +12,6 @@ const PARALLEL_ELEMENTS: usize = 1 << 16;
 /// Elements handled by one task.
 const TASK_ELEMENTS: usize = 1 << 14;
 const EPSILON: f32 = 1e-5;
-
-/// `e^x` to about 2 units in the last place, in a form that vectorises (Cody & Waite range reduction).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + 0.5).floor();
-    let r = n.mul_add(-0.693_359_4, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    let p = 1.987_569_1e-4_f32
-        .mul_add(r, 1.398_2e-3)
-        .mul_add(r, 8.333_452e-3)
-        .mul_add(r, 4.166_579_6e-2)
-        .mul_add(r, 1.666_666_5e-1)
-        .mul_add(r, 0.5);
-    let y = p.mul_add(r * r, r) + 1.0;
-    y * f32::from_bits((((n as i32) + 127) << 23) as u32)
-}
 
 #[inline(always)]
 fn tanh(x: f32) -> f32 {

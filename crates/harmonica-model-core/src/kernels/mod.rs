@@ -12,8 +12,6 @@ mod flex;
 #[cfg(all(feature = "flex", feature = "autodiff"))]
 mod grad;
 #[cfg(feature = "flex")]
-mod matrix;
-
 use burn::tensor::{Int, Tensor};
 use std::sync::Arc;
 
