@@ -1,5 +1,6 @@
 //! Functions of single values, in a form that vectorises.
 
+use super::rows::RowBuffer;
 use harmonica_numerics::{Exponential, exp};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -28,10 +29,8 @@ fn tanh(x: f32) -> f32 {
 }
 
 /// Appends the exponential linear units of values: `x`, or `e^x - 1` below zero.
-pub(crate) fn extend_elu(out: &mut Vec<f32>, values: &[f32]) {
-    let start = out.len();
-    out.resize(start + values.len(), 0.0);
-    Arch::new().dispatch(Elu { values, out: &mut out[start..] });
+pub(crate) fn extend_elu(out: &mut RowBuffer, values: &[f32]) {
+    Arch::new().dispatch(Elu { values, out: out.space(values.len()) });
 }
 
 /// One step of a long short-term memory: `gates` are those of input, forgetting, cell and output, each as wide as `cell`.

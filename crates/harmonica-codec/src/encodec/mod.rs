@@ -15,6 +15,7 @@ mod lstm;
 mod matrix;
 mod quantizer;
 mod residual;
+mod rows;
 mod seanet;
 mod streams;
 mod weights;
