@@ -36,7 +36,7 @@ pub(crate) enum CodecCommand {
         after_help = "Example: harmonica-lab codec import --from encodec_24khz --bandwidth 6.0 --output runs/encodec"
     )]
     Import {
-        /// Directory with `config.json` and `model.safetensors`
+        /// Directory with `config.json` and `model.safetensors`, `pytorch_model.bin` or one `.th` file, or `hf://org/name[@revision]`
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
         /// Where the codec goes
