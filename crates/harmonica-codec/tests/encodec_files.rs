@@ -159,3 +159,42 @@ fn a_sealed_model_is_the_published_one_with_its_bandwidth() {
     std::fs::write(&weights, bytes).unwrap();
     assert!(open(&sealed).is_err());
 }
+
+/// The environment belongs to the process, so this runs itself in another one, with a planted cache.
+#[test]
+fn a_repository_in_the_cache_is_opened_and_sealed_by_its_name_and_a_miss_says_where_it_looked() {
+    const NAME: &str =
+        "a_repository_in_the_cache_is_opened_and_sealed_by_its_name_and_a_miss_says_where_it_looked";
+    if std::env::var_os("HARMONICA_PLANTED").is_none() {
+        let cache = tempfile::tempdir().unwrap();
+        let repository = cache.path().join("models--org--tiny-codec");
+        let snapshot = repository.join("snapshots/5eed");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        std::fs::create_dir_all(repository.join("refs")).unwrap();
+        std::fs::write(repository.join("refs/main"), "5eed").unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(fixture("encodec-causal").join(file), snapshot.join(file)).unwrap();
+        }
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env("HARMONICA_PLANTED", "1")
+            .env("HF_HUB_CACHE", cache.path())
+            .env("HF_HUB_OFFLINE", "1")
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    let expected = open_encodec(&fixture("encodec-causal"), None).unwrap();
+    let codec = open(Path::new("hf://org/tiny-codec")).unwrap();
+    assert_eq!(codec.fingerprint(), expected.fingerprint());
+    let sealed = tempfile::tempdir().unwrap();
+    let sealed = sealed.path().join("sealed");
+    import_encodec(Path::new("hf://org/tiny-codec@5eed"), None, &sealed).unwrap();
+    assert_eq!(open(&sealed).unwrap().fingerprint(), expected.fingerprint());
+    let error = open(Path::new("hf://org/tiny-codec@v2")).map(|_| ()).unwrap_err().to_string();
+    let cache = std::env::var("HF_HUB_CACHE").unwrap();
+    assert!(
+        ["org/tiny-codec", "`v2`", "config.json", &cache].iter().all(|part| error.contains(part)),
+        "{error}"
+    );
+}
