@@ -3,7 +3,7 @@
 usage: golden_encodec.py [OUTPUT_DIR] [--full] [--seed N]
 
 Writes one directory a model: `config.json`, `model*.safetensors` in the layouts that are met in the wild, and `io.safetensors` with waveforms,
-codes, decoded samples and the activations of every layer. The committed models are tiny; `--full` writes the 24 kHz and the 48 kHz model in
+codes, decoded samples and the activations of every layer; of one model also what `torch.save` makes of it. The committed models are tiny; `--full` writes the 24 kHz and the 48 kHz model in
 their real size (`HARMONICA_ENCODEC_FIXTURES=DIR:DIR cargo test --release -p harmonica-codec --test encodec_parity`).
 
 A freshly initialised model would not do: its codebooks are zeros and its output is little but biases. So each convolution's length `g` is
@@ -75,9 +75,14 @@ def liven(model, config):
         heard = heard / heard.pow(2).mean().sqrt()
     residual = model.encoder(heard)[0].T
     for quantizer in model.quantizer.layers:
-        rows = residual[torch.randint(0, len(residual), (config.codebook_size,))]
         embed = quantizer.codebook.embed
-        embed.copy_(rows + 0.3 * residual.std() * torch.randn_like(rows))
+        if config.codebook_size < len(residual):
+            rows = residual[torch.randint(0, len(residual), (config.codebook_size,))]
+            embed.copy_(rows + 0.3 * residual.std() * torch.randn_like(rows))
+        else:
+            # A codebook that holds every frame leaves next to nothing to the one after it, and then less than f32 can tell apart. Directions
+            # at random, about as long as the part of a residual that the best of them takes away, leave nine tenths.
+            embed.copy_(0.3 * residual.pow(2).mean().sqrt() * torch.randn_like(embed))
         residual = residual - embed[torch.cdist(residual, embed).argmin(1)]
 
 
@@ -117,12 +122,16 @@ def write(directory, options, seed, full):
     liven(model, config)
     for name, tensors in layouts(model, config, full or "causal" in directory):
         save_file(tensors, f"{directory}/{name}.safetensors")
+        if not full and name == "model_first_names":
+            torch.save({"best_state": tensors}, f"{directory}/{name}.th")
+        if not full and name == "model_pairs":
+            torch.save(tensors, f"{directory}/pytorch_model.bin")
     hop = config.hop_length
     keys = set(options) | {"sampling_rate", "hidden_size", "num_filters", "upsampling_ratios", "codebook_size", "model_type"}
     with open(f"{directory}/config.json", "w") as file:
         json.dump({k: v for k, v in sorted(config.to_dict().items()) if k in keys}, file, indent=1)
         file.write("\n")
-    lengths = {"long": 2 * config.sampling_rate} if full else {"long": 40 * hop + 5}
+    lengths = {"long": 2 * config.sampling_rate, "longer": 4 * config.sampling_rate + 7} if full else {"long": 40 * hop + 5}
     if config.chunk_length_s is None:
         lengths |= dict(one=1, five=5, seven=7, short=hop - 1, hop=hop, over=hop + 1, odd=3 * hop + 17)
     else:

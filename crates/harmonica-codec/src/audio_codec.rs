@@ -3,6 +3,10 @@
 use crate::{CodecError, CodecTokens};
 use harmonica_audio::{MelFilterbank, MelSpectrum, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint};
+use std::ops::Range;
+
+/// Frames whose latents are in memory together when a recording is decoded.
+const DECODE_FRAMES: usize = 1536;
 
 /// A codec: waveform to codes and back. Latents are the sums of codebook vectors, `[T, D]` frame by frame, so that a
 /// decoder can also speak what no single code stands for (an expected centroid).
@@ -54,6 +58,17 @@ pub trait AudioCodec: Send + Sync {
     /// # Errors
     /// Tokens of another codec.
     fn latents(&self, tokens: &CodecTokens) -> Result<Vec<f32>, CodecError> {
+        self.latents_of(tokens, 0..tokens.n_frames())
+    }
+
+    /// Latents `[T, D]` of some frames of tokens, so that nobody needs those of a long recording at once.
+    ///
+    /// # Errors
+    /// Tokens of another codec.
+    ///
+    /// # Panics
+    /// If the frames are not among the tokens'.
+    fn latents_of(&self, tokens: &CodecTokens, frames: Range<usize>) -> Result<Vec<f32>, CodecError> {
         let spec = self.spec();
         if tokens.n_codebooks() > spec.n_codebooks
             || tokens.codes().iter().any(|c| usize::from(*c) >= spec.codebook_size)
@@ -63,11 +78,13 @@ pub trait AudioCodec: Send + Sync {
             return Err(CodecError::Tokens { reason });
         }
         let width = self.latent_width();
-        let mut latents = vec![0.0; tokens.n_frames() * width];
+        let mut latents = vec![0.0; frames.len() * width];
         for k in 0..tokens.n_codebooks() {
             let codebook = CodebookIndex::from_zero_based(k);
             let vectors = self.codebook_vectors(codebook);
-            for (frame, code) in latents.chunks_exact_mut(width).zip(tokens.codebook(codebook)) {
+            for (frame, code) in
+                latents.chunks_exact_mut(width).zip(&tokens.codebook(codebook)[frames.clone()])
+            {
                 let vector = &vectors[usize::from(*code) * width..][..width];
                 frame.iter_mut().zip(vector).for_each(|(sum, v)| *sum += v);
             }
@@ -80,8 +97,16 @@ pub trait AudioCodec: Send + Sync {
     /// # Errors
     /// Tokens of another codec.
     fn decode(&self, tokens: &CodecTokens) -> Result<Waveform, CodecError> {
-        let waveform = self.decode_latent(&self.latents(tokens)?);
-        Ok(waveform.slice(0, tokens.n_samples()))
+        let spec = self.spec();
+        let mut stream = self.decode_stream();
+        let mut samples = Vec::with_capacity(tokens.n_frames() * spec.hop_samples);
+        for start in (0..tokens.n_frames()).step_by(DECODE_FRAMES) {
+            let frames = start..tokens.n_frames().min(start + DECODE_FRAMES);
+            samples.extend(stream.push(&self.latents_of(tokens, frames)?));
+        }
+        samples.extend(stream.finish());
+        samples.truncate(tokens.n_samples());
+        Ok(Waveform::new(samples, spec.sample_rate_hz))
     }
 }
 

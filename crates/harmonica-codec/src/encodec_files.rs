@@ -1,14 +1,15 @@
-//! EnCodec models as directories: as they were published (`config.json` and `model.safetensors`), or sealed with a `codec.json` that says how many
-//! codebooks are used.
+//! EnCodec models as directories: as they were published (`config.json` and weights), or sealed with a `codec.json` that says how many codebooks are
+//! used. `hf://org/name` stands for the directory of that repository in the cache of the Hugging Face hub.
 //!
-//! Invariant: the sealed form holds the published files byte by byte, so that both have the same fingerprint.
+//! Invariant: the sealed form holds the published files byte by byte, or what a PyTorch file holds as safetensors, so that both have the same
+//! fingerprint.
 
 use crate::storage::{DESCRIPTION, FORMAT_VERSION, read_sealed};
-use crate::{CodecError, EnCodec, EnCodecConfig};
+use crate::{CodecError, EnCodec, EnCodecConfig, pytorch_file};
 use harmonica_config_schema::{CodecKind, Fingerprint};
-use harmonica_storage::{Staged, StorageError};
+use harmonica_storage::{Hub, Repository, Staged, StorageError};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const CONFIG: &str = "config.json";
@@ -35,6 +36,28 @@ pub enum Bandwidth {
     Codebooks(usize),
 }
 
+/// The directory of a model: it itself, or that of a repository.
+fn located(place: &Path) -> Result<PathBuf, CodecError> {
+    Ok(Hub::from_environment().locate(place, &[&[CONFIG], &[WEIGHTS, pytorch_file::NAME]])?)
+}
+
+/// Whether a place is a repository by its name.
+pub(crate) fn is_repository(place: &Path) -> Result<bool, CodecError> {
+    Ok(Repository::parse(place)?.is_some())
+}
+
+/// The published weights as safetensors.
+fn published_weights(dir: &Path) -> Result<Vec<u8>, CodecError> {
+    let weights = dir.join(WEIGHTS);
+    if !weights.exists()
+        && let Some(file) = pytorch_file::find(dir)
+    {
+        return pytorch_file::to_safetensors(&file)
+            .map_err(|e| refused(dir, format!("`{}`: {e}", file.display())));
+    }
+    std::fs::read(weights).map_err(|e| refused(dir, format!("cannot read `{WEIGHTS}`: {e}")))
+}
+
 /// Whether a directory holds a model as it was published.
 pub(crate) fn is_published(dir: &Path) -> bool {
     dir.join(CONFIG).is_file() && !dir.join(DESCRIPTION).exists()
@@ -49,10 +72,9 @@ struct Files {
 
 fn read(dir: &Path) -> Result<Files, CodecError> {
     if is_published(dir) {
-        let read = |file: &str| {
-            std::fs::read(dir.join(file)).map_err(|e| refused(dir, format!("cannot read `{file}`: {e}")))
-        };
-        return Ok(Files { config: read(CONFIG)?, weights: read(WEIGHTS)?, description: None });
+        let config = std::fs::read(dir.join(CONFIG))
+            .map_err(|e| refused(dir, format!("cannot read `{CONFIG}`: {e}")))?;
+        return Ok(Files { config, weights: published_weights(dir)?, description: None });
     }
     let description: Description = serde_json::from_slice(&read_sealed(dir, DESCRIPTION)?)
         .map_err(|e| refused(dir, format!("`{DESCRIPTION}`: {e}")))?;
@@ -86,11 +108,12 @@ fn build(dir: &Path, files: &Files, bandwidth: Option<Bandwidth>) -> Result<EnCo
     codec.with_codebooks(n_codebooks)
 }
 
-/// Opens an EnCodec model, as it was published or sealed; without a bandwidth, in the one that was sealed with it, or 6 kbit/s.
+/// Opens an EnCodec model, as it was published, as `hf://org/name[@revision]`, or sealed; without a bandwidth, in the one that was sealed with it, or 6 kbit/s.
 ///
 /// # Errors
 /// Files that are missing or damaged, naming the key or the tensor, or a model whose chunks carry scales.
 pub fn open_encodec(dir: &Path, bandwidth: Option<Bandwidth>) -> Result<Arc<EnCodec>, CodecError> {
+    let dir = &located(dir)?;
     let found = crate::storage::kind(dir)?;
     if found != CodecKind::EnCodec {
         let (found, asked) = (found.name().to_owned(), CodecKind::EnCodec.name().to_owned());
@@ -117,6 +140,7 @@ pub fn import_encodec(
     bandwidth: Option<Bandwidth>,
     output: &Path,
 ) -> Result<Arc<EnCodec>, CodecError> {
+    let dir = &located(dir)?;
     let files = read(dir)?;
     let codec = build(dir, &files, bandwidth)?;
     let description = Description {

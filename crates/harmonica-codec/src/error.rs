@@ -1,7 +1,7 @@
 //! What can go wrong with a codec.
 
 use harmonica_audio::AudioError;
-use harmonica_storage::StorageError;
+use harmonica_storage::{HubError, StorageError};
 use std::path::PathBuf;
 
 /// Why a codec refused.
@@ -37,6 +37,9 @@ pub enum CodecError {
         /// Kind asked for.
         asked: String,
     },
+    /// The files of a repository are not there.
+    #[error("cannot use a model by its name: {0}")]
+    Hub(#[from] HubError),
     /// Its files cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -14,6 +14,7 @@ mod linear_maps;
 mod mel_inverse;
 mod mel_rvq;
 mod phase;
+mod pytorch_file;
 mod storage;
 mod tokens;
 

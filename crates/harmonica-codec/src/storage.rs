@@ -74,7 +74,7 @@ pub fn save(codec: &MelRvq, dir: &Path) -> Result<(), CodecError> {
 }
 
 /// Opens the codec in a directory, of whatever kind: one of this crate's own, of which every byte is checked, or an EnCodec model as it
-/// was published.
+/// was published, also by the name of its repository.
 ///
 /// # Errors
 /// Files that are missing, damaged or of another version.
@@ -87,7 +87,7 @@ pub fn open(dir: &Path) -> Result<Arc<dyn AudioCodec>, CodecError> {
 
 /// The kind of codec that stands in a directory.
 pub(crate) fn kind(dir: &Path) -> Result<CodecKind, CodecError> {
-    if encodec_files::is_published(dir) {
+    if encodec_files::is_published(dir) || encodec_files::is_repository(dir)? {
         return Ok(CodecKind::EnCodec);
     }
     let description: Kind = serde_json::from_slice(&read_sealed(dir, DESCRIPTION)?)

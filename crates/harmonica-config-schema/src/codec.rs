@@ -61,7 +61,7 @@ impl CodecKind {
 pub struct CodecConfig {
     /// Which kind of codec. Default `mel_rvq`.
     pub kind: CodecKind,
-    /// Directory of the codec's files. Default `runs/codec`.
+    /// Directory of the codec's files, or `hf://org/name[@revision]` for an EnCodec model of the Hugging Face hub. Default `runs/codec`.
     pub dir: String,
     /// Settings of a fit of `mel_rvq`.
     pub mel_rvq: MelRvqConfig,

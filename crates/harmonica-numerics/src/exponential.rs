@@ -23,7 +23,9 @@ impl Exponential {
             .mul_add(r, 4.166_579_6e-2)
             .mul_add(r, 1.666_666_5e-1)
             .mul_add(r, 0.5);
-        Self { less_one: p.mul_add(r * r, r), power: f32::from_bits((((n as i32) + 127) << 23) as u32) }
+        // 1.5 * 2^23 + n has n in its lowest bits; a cast to an integer would mind numbers that do not fit, one lane at a time.
+        let bits = (n + 12_582_912.0).to_bits().wrapping_add(127) << 23;
+        Self { less_one: p.mul_add(r * r, r), power: f32::from_bits(bits) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Functions of single values, in a form that vectorises.
 
+use super::rows::RowBuffer;
 use harmonica_numerics::{Exponential, exp};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// `e^x - 1`, exact near zero as well.
 #[inline(always)]
@@ -28,32 +29,54 @@ fn tanh(x: f32) -> f32 {
 }
 
 /// Appends the exponential linear units of values: `x`, or `e^x - 1` below zero.
-pub(crate) fn extend_elu(out: &mut Vec<f32>, values: &[f32]) {
-    let start = out.len();
-    out.resize(start + values.len(), 0.0);
-    let out = &mut out[start..];
-    Arch::new().dispatch(
-        #[inline(always)]
-        || out.iter_mut().zip(values).for_each(|(out, x)| *out = elu_at(*x)),
-    );
+pub(crate) fn extend_elu(out: &mut RowBuffer, values: &[f32]) {
+    Arch::new().dispatch(Elu { values, out: out.space(values.len()) });
 }
 
 /// One step of a long short-term memory: `gates` are those of input, forgetting, cell and output, each as wide as `cell`.
 pub(crate) fn lstm_step(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
-    let width = cell.len();
-    let (input, rest) = gates.split_at(width);
-    let (forget, rest) = rest.split_at(width);
-    let (candidate, output) = rest.split_at(width);
-    let (output, hidden) = (&output[..width], &mut hidden[..width]);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for i in 0..width {
-                cell[i] = sigmoid(forget[i]).mul_add(cell[i], sigmoid(input[i]) * tanh(candidate[i]));
-                hidden[i] = sigmoid(output[i]) * tanh(cell[i]);
-            }
-        },
-    );
+    Arch::new().dispatch(LstmStep { gates, cell, hidden });
+}
+
+// Types of their own, because closures come with functions that the compiler may leave without the vector instructions chosen here.
+struct Elu<'a> {
+    values: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Elu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (out, x) in self.out.iter_mut().zip(self.values) {
+            *out = elu_at(*x);
+        }
+    }
+}
+
+struct LstmStep<'a> {
+    gates: &'a [f32],
+    cell: &'a mut [f32],
+    hidden: &'a mut [f32],
+}
+
+impl WithSimd for LstmStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { gates, cell, hidden } = self;
+        let width = cell.len();
+        let (input, rest) = gates.split_at(width);
+        let (forget, rest) = rest.split_at(width);
+        let (candidate, output) = rest.split_at(width);
+        let (output, hidden) = (&output[..width], &mut hidden[..width]);
+        for i in 0..width {
+            cell[i] = sigmoid(forget[i]).mul_add(cell[i], sigmoid(input[i]) * tanh(candidate[i]));
+            hidden[i] = sigmoid(output[i]) * tanh(cell[i]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 use super::activation::extend_elu;
 use super::config::PadMode;
 use super::layer::{LayerStream, TimeGroupNorm};
-use super::matrix::{Onto, PackedMatrix, Rows};
+use super::matrix::{PackedMatrix, Rows};
+use super::rows::RowBuffer;
 
 /// Shape and padding of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,11 @@ impl ConvShape {
     /// Rows that one row of the output sees.
     fn reach(&self) -> usize {
         (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// Whether a row of the output is a product of one row of the input as it is.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && !self.elu
     }
 
     /// Rows of padding at the left and, beside what fills the last stride, at the right.
@@ -63,7 +69,14 @@ impl Conv {
     }
 
     pub(crate) fn stream(&self) -> ConvStream<'_> {
-        ConvStream { conv: self, padded: Vec::new(), at: 0, n_rows: 0, started: false, waiting: Vec::new() }
+        ConvStream {
+            conv: self,
+            padded: RowBuffer::default(),
+            at: 0,
+            n_rows: 0,
+            started: false,
+            waiting: RowBuffer::default(),
+        }
     }
 }
 
@@ -83,13 +96,13 @@ fn source(mode: PadMode, at: isize, n: usize) -> Option<usize> {
 pub(crate) struct ConvStream<'a> {
     conv: &'a Conv,
     /// Rows that are still needed, padding included once it has started.
-    padded: Vec<f32>,
+    padded: RowBuffer,
     /// Row of `padded` at which the next window starts.
     at: usize,
     n_rows: usize,
     started: bool,
     /// Rows that wait for their norm.
-    waiting: Vec<f32>,
+    waiting: RowBuffer,
 }
 
 impl ConvStream<'_> {
@@ -114,19 +127,17 @@ impl ConvStream<'_> {
     fn pad_left(&mut self) {
         let (left, _) = self.conv.shape.padding();
         let rows: Vec<f32> = (0..left).flat_map(|i| self.padding_row(i as isize - left as isize)).collect();
-        self.padded.splice(0..0, rows);
+        self.padded.put_front(&rows);
         self.started = true;
     }
 
     /// Appends all rows whose windows are complete.
-    fn advance(&mut self, out: &mut Vec<f32>) {
+    fn advance(&mut self, out: &mut RowBuffer) {
         let Conv { shape, matrix, bias, .. } = self.conv;
         let (width, n) = (shape.channels_in, self.padded.len() / shape.channels_in);
         let complete =
             (n.saturating_sub(self.at) + shape.stride).saturating_sub(shape.reach()) / shape.stride;
         if complete > 0 {
-            let start = out.len();
-            out.resize(start + complete * shape.channels_out, 0.0);
             let values = &self.padded[self.at * width..];
             let step = shape.stride * width;
             let mut gathered = Vec::new();
@@ -141,16 +152,16 @@ impl ConvStream<'_> {
                 }
                 Rows { values: &gathered, step: shape.kernel * width, count: complete }
             };
-            matrix.multiply(rows, Onto::Bias(bias), &mut out[start..]);
+            matrix.multiply(rows, bias, out.space(complete * shape.channels_out));
             self.at += complete * shape.stride;
         }
         // What the right end may mirror stays.
         let done = self.at.min(n.saturating_sub(shape.most_padding() + 1));
-        self.padded.drain(..done * width);
+        self.padded.drop_front(done * width);
         self.at -= done;
     }
 
-    fn take(&mut self, out: &mut Vec<f32>) {
+    fn take(&mut self, out: &mut RowBuffer) {
         if self.conv.norm.is_some() {
             let mut waiting = std::mem::take(&mut self.waiting);
             self.advance(&mut waiting);
@@ -162,9 +173,14 @@ impl ConvStream<'_> {
 }
 
 impl LayerStream for ConvStream<'_> {
-    fn push(&mut self, rows: &[f32], out: &mut Vec<f32>) {
+    fn push(&mut self, rows: &[f32], out: &mut RowBuffer) {
         let shape = &self.conv.shape;
         self.n_rows += rows.len() / shape.channels_in;
+        if shape.is_pointwise() && self.conv.norm.is_none() {
+            let rows = Rows { values: rows, step: shape.channels_in, count: rows.len() / shape.channels_in };
+            let out = out.space(rows.count * shape.channels_out);
+            return self.conv.matrix.multiply(rows, &self.conv.bias, out);
+        }
         if shape.elu {
             extend_elu(&mut self.padded, rows);
         } else {
@@ -179,7 +195,7 @@ impl LayerStream for ConvStream<'_> {
         }
     }
 
-    fn finish(&mut self, out: &mut Vec<f32>) {
+    fn finish(&mut self, out: &mut RowBuffer) {
         if self.n_rows > 0 {
             let (_, right) = self.ends();
             let n = (self.padded.len() / self.conv.shape.channels_in) as isize;
@@ -187,11 +203,11 @@ impl LayerStream for ConvStream<'_> {
             if !self.started {
                 self.pad_left();
             }
-            self.padded.extend(after);
+            self.padded.extend_from_slice(&after);
             self.take(out);
             if let Some(norm) = &self.conv.norm {
                 norm.apply(&mut self.waiting);
-                out.append(&mut self.waiting);
+                out.extend_from_slice(&self.waiting);
             }
         }
         *self = self.conv.stream();

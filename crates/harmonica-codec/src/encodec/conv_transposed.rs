@@ -6,7 +6,8 @@
 
 use super::activation::extend_elu;
 use super::layer::{LayerStream, TimeGroupNorm};
-use super::matrix::{Onto, PackedMatrix, Rows};
+use super::matrix::{PackedMatrix, Rows};
+use super::rows::RowBuffer;
 
 /// Shape and trims of a transposed convolution.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +57,10 @@ impl ConvTransposed {
         let TransposedShape { channels_in, kernel, stride, trim_right, .. } = self.shape;
         ConvTransposedStream {
             layer: self,
-            recent: vec![0.0; (self.taps - 1) * channels_in],
+            recent: RowBuffer::zeros((self.taps - 1) * channels_in),
             n_rows: 0,
             to_skip: kernel - stride - trim_right,
-            waiting: Vec::new(),
+            waiting: RowBuffer::default(),
         }
     }
 }
@@ -68,36 +69,35 @@ impl ConvTransposed {
 pub(crate) struct ConvTransposedStream<'a> {
     layer: &'a ConvTransposed,
     /// The input rows that reach the next block of the output, without the newest.
-    recent: Vec<f32>,
+    recent: RowBuffer,
     n_rows: usize,
     /// Rows to cut at the left, still.
     to_skip: usize,
     /// Rows that wait for their norm.
-    waiting: Vec<f32>,
+    waiting: RowBuffer,
 }
 
 impl ConvTransposedStream<'_> {
     /// Appends the blocks of the rows that `recent` has grown by.
-    fn advance(&mut self, out: &mut Vec<f32>) {
+    fn advance(&mut self, out: &mut RowBuffer) {
         let width = self.layer.shape.channels_in;
         let count = self.recent.len() / width + 1 - self.layer.taps;
-        let start = out.len();
-        out.resize(start + count * self.layer.matrix.columns(), 0.0);
+        let out = out.space(count * self.layer.matrix.columns());
         let rows = Rows { values: &self.recent, step: width, count };
-        self.layer.matrix.multiply(rows, Onto::Bias(&self.layer.bias), &mut out[start..]);
-        self.recent.drain(..count * width);
+        self.layer.matrix.multiply(rows, &self.layer.bias, out);
+        self.recent.drop_front(count * width);
     }
 
-    fn trim_left(&mut self, out: &mut Vec<f32>, start: usize) {
+    fn trim_left(&mut self, out: &mut RowBuffer, start: usize) {
         let width = self.layer.shape.channels_out;
         let cut = self.to_skip.min((out.len() - start) / width);
-        out.drain(start..start + cut * width);
+        out.cut(start, cut * width);
         self.to_skip -= cut;
     }
 }
 
 impl LayerStream for ConvTransposedStream<'_> {
-    fn push(&mut self, rows: &[f32], out: &mut Vec<f32>) {
+    fn push(&mut self, rows: &[f32], out: &mut RowBuffer) {
         let shape = &self.layer.shape;
         self.n_rows += rows.len() / shape.channels_in;
         if shape.elu {
@@ -116,12 +116,12 @@ impl LayerStream for ConvTransposedStream<'_> {
         }
     }
 
-    fn finish(&mut self, out: &mut Vec<f32>) {
+    fn finish(&mut self, out: &mut RowBuffer) {
         let TransposedShape { channels_in, channels_out, kernel, stride, trim_right, .. } = self.layer.shape;
         if self.n_rows > 0 {
             // Rows of zeros bring out what the last rows still reach.
             let mut tail = std::mem::take(&mut self.waiting);
-            self.recent.resize(self.recent.len() + (self.layer.taps - 1) * channels_in, 0.0);
+            self.recent.space((self.layer.taps - 1) * channels_in).fill(0.0);
             self.advance(&mut tail);
             let surplus = self.layer.taps * stride - kernel;
             tail.truncate(tail.len() - surplus * channels_out);
@@ -130,7 +130,7 @@ impl LayerStream for ConvTransposedStream<'_> {
             }
             tail.truncate(tail.len() - trim_right * channels_out);
             let start = out.len();
-            out.append(&mut tail);
+            out.extend_from_slice(&tail);
             self.trim_left(out, start);
         }
         *self = self.layer.stream();

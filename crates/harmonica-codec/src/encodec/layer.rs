@@ -2,13 +2,15 @@
 //!
 //! Invariant: the rows that come out depend on the rows that went in, not on how they were cut into pushes.
 
+use super::rows::RowBuffer;
+
 /// A layer in the middle of a waveform.
 pub(crate) trait LayerStream: Send {
     /// Takes rows and appends to `out` the rows that are certain by now.
-    fn push(&mut self, rows: &[f32], out: &mut Vec<f32>);
+    fn push(&mut self, rows: &[f32], out: &mut RowBuffer);
 
     /// Appends the rows that are left, and is as new again.
-    fn finish(&mut self, out: &mut Vec<f32>);
+    fn finish(&mut self, out: &mut RowBuffer);
 }
 
 /// Group normalization with one group, over everything that a waveform's rows hold.

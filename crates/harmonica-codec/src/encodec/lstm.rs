@@ -6,7 +6,8 @@
 
 use super::activation::lstm_step;
 use super::layer::LayerStream;
-use super::matrix::{Onto, PackedMatrix, Rows};
+use super::matrix::{PackedMatrix, Rows};
+use super::rows::RowBuffer;
 use rayon::prelude::*;
 
 /// Rows that a layer takes before the next one may start on them.
@@ -45,6 +46,7 @@ impl Lstm {
             hidden: vec![0.0; self.width],
             gates: Vec::new(),
             rows: Vec::new(),
+            backwards: false,
         };
         LstmStream { lstm: self, states: self.layers.iter().map(state).collect() }
     }
@@ -57,6 +59,8 @@ struct LstmState<'a> {
     gates: Vec<f32>,
     /// The block at hand: what goes in, then what comes out.
     rows: Vec<f32>,
+    /// Direction in which the next step passes the recurrent weights.
+    backwards: bool,
 }
 
 impl LstmState<'_> {
@@ -65,10 +69,10 @@ impl LstmState<'_> {
         let count = self.rows.len() / width;
         self.gates.resize(count * 4 * width, 0.0);
         let rows = Rows { values: &self.rows, step: width, count };
-        self.layer.input.multiply(rows, Onto::Bias(&self.layer.bias), &mut self.gates);
+        self.layer.input.multiply(rows, &self.layer.bias, &mut self.gates);
         for (gates, out) in self.gates.chunks_exact_mut(4 * width).zip(self.rows.chunks_exact_mut(width)) {
-            let hidden = Rows { values: &self.hidden, step: width, count: 1 };
-            self.layer.recurrent.multiply(hidden, Onto::Output, gates);
+            self.layer.recurrent.add_row(&self.hidden, self.backwards, gates);
+            self.backwards = !self.backwards;
             lstm_step(gates, &mut self.cell, &mut self.hidden);
             out.copy_from_slice(&self.hidden);
         }
@@ -82,7 +86,7 @@ pub(crate) struct LstmStream<'a> {
 }
 
 impl LayerStream for LstmStream<'_> {
-    fn push(&mut self, rows: &[f32], out: &mut Vec<f32>) {
+    fn push(&mut self, rows: &[f32], out: &mut RowBuffer) {
         let start = out.len();
         out.extend_from_slice(rows);
         let mut blocks = rows.chunks(BLOCK_ROWS * self.lstm.width);
@@ -106,7 +110,7 @@ impl LayerStream for LstmStream<'_> {
         }
     }
 
-    fn finish(&mut self, _: &mut Vec<f32>) {
+    fn finish(&mut self, _: &mut RowBuffer) {
         *self = self.lstm.stream();
     }
 }

@@ -33,15 +33,6 @@ pub(crate) struct Rows<'a> {
     pub(crate) count: usize,
 }
 
-/// What a product is added to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Onto<'a> {
-    /// The same `[columns]` values in every row.
-    Bias(&'a [f32]),
-    /// What stands in the output.
-    Output,
-}
-
 impl PackedMatrix {
     /// Packs `value(row, column)`.
     pub(crate) fn new(depth: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
@@ -61,8 +52,8 @@ impl PackedMatrix {
         self.columns
     }
 
-    /// `out [count, columns] = rows [count, depth] * self`, added to what `onto` says.
-    pub(crate) fn multiply(&self, rows: Rows, onto: Onto, out: &mut [f32]) {
+    /// `out [count, columns] = rows [count, depth] * self + bias [columns]`.
+    pub(crate) fn multiply(&self, rows: Rows, bias: &[f32], out: &mut [f32]) {
         assert_eq!(out.len(), rows.count * self.columns, "the output has another shape");
         let task_rows = if rows.count * self.depth * self.columns < PARALLEL_PRODUCTS {
             rows.count
@@ -70,17 +61,27 @@ impl PackedMatrix {
             TASK_ROWS.min(rows.count.div_ceil(rayon::current_num_threads()).next_multiple_of(12))
         };
         if rows.count <= task_rows {
-            return self.multiply_task(rows, onto, out);
+            return self.multiply_task(rows, bias, out);
         }
         out.par_chunks_mut(task_rows * self.columns).enumerate().for_each(|(task, out)| {
             let values = &rows.values[task * task_rows * rows.step..];
-            self.multiply_task(Rows { values, count: out.len() / self.columns, ..rows }, onto, out);
+            self.multiply_task(Rows { values, count: out.len() / self.columns, ..rows }, bias, out);
         });
     }
 
-    fn multiply_task(&self, rows: Rows, onto: Onto, out: &mut [f32]) {
+    /// `out [columns] += row [depth] * self`, as a product of one row of many, for matrices that are larger than a cache: whoever passes them
+    /// again and again in turn forwards and backwards finds the half still there that came last.
+    pub(crate) fn add_row(&self, row: &[f32], backwards: bool, out: &mut [f32]) {
+        assert!(
+            row.len() == self.depth && out.len() == self.columns,
+            "the row or the output has another shape"
+        );
+        Arch::new().dispatch(RowTask { matrix: self, row, backwards, out });
+    }
+
+    fn multiply_task(&self, rows: Rows, bias: &[f32], out: &mut [f32]) {
         if rows.count > 0 {
-            Arch::new().dispatch(Task { matrix: self, rows, onto, out });
+            Arch::new().dispatch(Task { matrix: self, rows, bias, out });
         }
     }
 }
@@ -88,7 +89,7 @@ impl PackedMatrix {
 struct Task<'a> {
     matrix: &'a PackedMatrix,
     rows: Rows<'a>,
-    onto: Onto<'a>,
+    bias: &'a [f32],
     out: &'a mut [f32],
 }
 
@@ -117,7 +118,7 @@ impl WithSimd for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
-        let Self { matrix: &PackedMatrix { ref panels, depth, columns, panel_width }, rows, onto, out } =
+        let Self { matrix: &PackedMatrix { ref panels, depth, columns, panel_width }, rows, bias, out } =
             self;
         for (panel, first) in
             panels.chunks_exact((depth * panel_width).max(1)).zip((0..).step_by(panel_width))
@@ -125,10 +126,7 @@ impl Task<'_> {
             let width = panel_width.min(columns - first);
             let blocks = panel.chunks(DEPTH_BLOCK * panel_width);
             for (block, start) in blocks.zip((0..).step_by(DEPTH_BLOCK)) {
-                let add = match onto {
-                    Onto::Bias(bias) if start == 0 => Some(&bias[first..first + width]),
-                    _ => None,
-                };
+                let add = if start == 0 { Some(&bias[first..first + width]) } else { None };
                 let mut row = 0;
                 while row + M <= rows.count {
                     let values = &rows.values[row * rows.step + start..];
@@ -145,6 +143,89 @@ impl Task<'_> {
                     row += 1;
                 }
             }
+        }
+    }
+}
+
+struct RowTask<'a> {
+    matrix: &'a PackedMatrix,
+    row: &'a [f32],
+    backwards: bool,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for RowTask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Panels side by side: more sums than one panel has hide the delay of each, and memory is read at several places at once.
+        let wide = self.matrix.panel_width == 32;
+        if const { S::F32_LANES == 16 } {
+            if wide { self.run::<S, 4, 2>(simd) } else { self.run::<S, 4, 1>(simd) }
+        } else if const { S::F32_LANES == 8 } {
+            if wide { self.run::<S, 2, 4>(simd) } else { self.run::<S, 4, 2>(simd) }
+        } else if const { S::F32_LANES == 4 } {
+            if wide { self.run::<S, 1, 8>(simd) } else { self.run::<S, 2, 4>(simd) }
+        } else if wide {
+            self.run::<S, 1, 32>(simd)
+        } else {
+            self.run::<S, 1, 16>(simd)
+        }
+    }
+}
+
+impl RowTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const P: usize, const V: usize>(self, simd: S) {
+        let Self { matrix: &PackedMatrix { ref panels, depth, panel_width, .. }, row, backwards, out } = self;
+        let size = (depth * panel_width).max(1);
+        let n_panels = panels.len() / size;
+        let n_groups = n_panels.div_ceil(P);
+        for i in 0..n_groups {
+            let group = if backwards { n_groups - 1 - i } else { i };
+            let first = group * P;
+            let panels = &panels[first * size..];
+            let out = &mut out[first * panel_width..];
+            if first + P <= n_panels {
+                row_of_panels::<S, P, V>(simd, row, panels, size, out);
+            } else {
+                for (panel, out) in panels.chunks_exact(size).zip(out.chunks_mut(panel_width)) {
+                    row_of_panels::<S, 1, V>(simd, row, panel, size, out);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of one row with `P` panels of `size` values each.
+#[inline(always)]
+fn row_of_panels<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    row: &[f32],
+    panels: &[f32],
+    size: usize,
+    out: &mut [f32],
+) {
+    let panels: [&[[S::f32s; V]]; P] = std::array::from_fn(|i| {
+        let (panel, _) = S::as_simd_f32s(&panels[i * size..][..size]);
+        &panel.as_chunks::<V>().0[..row.len()]
+    });
+    let width = V * S::F32_LANES;
+    for (values, start) in row.chunks(DEPTH_BLOCK).zip((0..).step_by(DEPTH_BLOCK)) {
+        let panels: [&[[S::f32s; V]]; P] = std::array::from_fn(|i| &panels[i][start..][..values.len()]);
+        let mut sums = [[simd.splat_f32s(0.0); V]; P];
+        for k in 0..values.len() {
+            let x = simd.splat_f32s(values[k]);
+            for i in 0..P {
+                for v in 0..V {
+                    sums[i][v] = simd.mul_add_e_f32s(x, panels[i][k][v], sums[i][v]);
+                }
+            }
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            let end = out.len().min((i + 1) * width);
+            store(simd, sums, None, &mut out[i * width..end]);
         }
     }
 }
@@ -205,13 +286,14 @@ mod tests {
             (25, 300, 16, 300),
             (5, 257, 40, 3),
             (2, 9, 1, 5),
+            (1, 300, 300, 300),
         ] {
             let values = draw((count - 1) * step + depth);
             let (weights, bias) = (draw(depth * columns), draw(columns));
             let matrix = PackedMatrix::new(depth, columns, |k, n| weights[k * columns + n]);
             let rows = Rows { values: &values, step, count };
             let mut out = vec![0.0; count * columns];
-            matrix.multiply(rows, Onto::Bias(&bias), &mut out);
+            matrix.multiply(rows, &bias, &mut out);
             for row in 0..count {
                 for column in 0..columns {
                     let products = (0..depth).map(|k| {
@@ -223,8 +305,13 @@ mod tests {
                 }
                 let mut alone = vec![0.0; columns];
                 let values = &values[row * step..];
-                matrix.multiply(Rows { values, step, count: 1 }, Onto::Bias(&bias), &mut alone);
+                matrix.multiply(Rows { values, step, count: 1 }, &bias, &mut alone);
                 assert_eq!(alone, out[row * columns..][..columns], "row {row} of {count}");
+                for backwards in [false, true] {
+                    let mut added = bias.clone();
+                    matrix.add_row(&values[..depth], backwards, &mut added);
+                    assert_eq!(added, alone, "row {row} of {count}, backwards: {backwards}");
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ mod lstm;
 mod matrix;
 mod quantizer;
 mod residual;
+mod rows;
 mod seanet;
 mod streams;
 mod weights;
@@ -29,6 +30,7 @@ use harmonica_audio::{Waveform, resample};
 use harmonica_config_schema::{CodebookIndex, CodecSpec, Fingerprint};
 use quantizer::Quantizer;
 use seanet::Seanet;
+use std::borrow::Cow;
 use streams::EnCodecDecodeStream;
 use weights::Weights;
 
@@ -156,7 +158,11 @@ impl AudioCodec for EnCodec {
                 "this model's chunks carry scales beside their codes, for which `encode_chunks` is there";
             return Err(CodecError::Tokens { reason: reason.into() });
         }
-        let waveform = resample(waveform, self.spec.sample_rate_hz)?;
+        let waveform = if waveform.sample_rate_hz() == self.spec.sample_rate_hz {
+            Cow::Borrowed(waveform)
+        } else {
+            Cow::Owned(resample(waveform, self.spec.sample_rate_hz)?)
+        };
         let n_samples = waveform.samples().len();
         if n_samples == 0 {
             return Err(CodecError::Tokens { reason: "the waveform has no samples".into() });

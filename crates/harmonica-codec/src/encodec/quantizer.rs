@@ -1,6 +1,6 @@
 //! Residual vector quantization: each codebook names the vector nearest to what the ones before have left.
 
-use super::matrix::{Onto, PackedMatrix, Rows};
+use super::matrix::{PackedMatrix, Rows};
 use rayon::prelude::*;
 
 /// Rows that one task takes.
@@ -57,7 +57,7 @@ impl Quantizer {
         for (q, codebook) in self.codebooks[..n_codebooks].iter().enumerate() {
             scores.resize(count * codebook.offsets.len(), 0.0);
             let rows = Rows { values: &residual, step: self.width, count };
-            codebook.products.multiply(rows, Onto::Bias(&codebook.offsets), &mut scores);
+            codebook.products.multiply(rows, &codebook.offsets, &mut scores);
             let scores = scores.chunks_exact(codebook.offsets.len());
             for ((scores, row), codes) in
                 scores.zip(residual.chunks_exact_mut(self.width)).zip(codes.chunks_exact_mut(n_codebooks))

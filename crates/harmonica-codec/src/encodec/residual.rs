@@ -4,6 +4,7 @@
 
 use super::conv::{Conv, ConvStream};
 use super::layer::LayerStream;
+use super::rows::RowBuffer;
 
 /// `skip(x) + branch(x)`, `[T, C]` to `[T, C]`.
 #[derive(Debug, Clone)]
@@ -19,9 +20,9 @@ impl Residual {
         ResidualStream {
             branch: self.branch.each_ref().map(Conv::stream),
             shortcut: self.shortcut.as_ref().map(Conv::stream),
-            skip: Vec::new(),
-            lagging: Vec::new(),
-            narrow: Vec::new(),
+            skip: RowBuffer::default(),
+            lagging: RowBuffer::default(),
+            narrow: RowBuffer::default(),
         }
     }
 }
@@ -31,24 +32,25 @@ pub(crate) struct ResidualStream<'a> {
     branch: [ConvStream<'a>; 2],
     shortcut: Option<ConvStream<'a>>,
     /// Rows of the skip that wait for the branch.
-    skip: Vec<f32>,
+    skip: RowBuffer,
     /// Rows of the branch that wait for the skip.
-    lagging: Vec<f32>,
+    lagging: RowBuffer,
     /// Rows between the convolutions of the branch; kept for its memory.
-    narrow: Vec<f32>,
+    narrow: RowBuffer,
 }
 
 impl ResidualStream<'_> {
-    fn join(&mut self, out: &mut Vec<f32>) {
+    fn join(&mut self, out: &mut RowBuffer) {
         let n = self.skip.len().min(self.lagging.len());
-        out.extend(self.skip[..n].iter().zip(&self.lagging[..n]).map(|(skip, branch)| skip + branch));
-        self.skip.drain(..n);
-        self.lagging.drain(..n);
+        let rows = self.skip[..n].iter().zip(&self.lagging[..n]);
+        out.space(n).iter_mut().zip(rows).for_each(|(out, (skip, branch))| *out = skip + branch);
+        self.skip.drop_front(n);
+        self.lagging.drop_front(n);
     }
 }
 
 impl LayerStream for ResidualStream<'_> {
-    fn push(&mut self, rows: &[f32], out: &mut Vec<f32>) {
+    fn push(&mut self, rows: &[f32], out: &mut RowBuffer) {
         match &mut self.shortcut {
             Some(shortcut) => shortcut.push(rows, &mut self.skip),
             None => self.skip.extend_from_slice(rows),
@@ -60,7 +62,7 @@ impl LayerStream for ResidualStream<'_> {
         self.join(out);
     }
 
-    fn finish(&mut self, out: &mut Vec<f32>) {
+    fn finish(&mut self, out: &mut RowBuffer) {
         if let Some(shortcut) = &mut self.shortcut {
             shortcut.finish(&mut self.skip);
         }

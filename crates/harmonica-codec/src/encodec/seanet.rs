@@ -10,6 +10,7 @@ use super::conv_transposed::{ConvTransposed, TransposedShape};
 use super::layer::{LayerStream, TimeGroupNorm};
 use super::lstm::{Lstm, LstmLayer};
 use super::residual::Residual;
+use super::rows::RowBuffer;
 use super::weights::Weights;
 
 #[derive(Debug, Clone)]
@@ -193,7 +194,7 @@ impl Seanet {
     pub(crate) fn stream(&self) -> SeanetStream<'_> {
         SeanetStream {
             layers: self.layers.iter().map(|(_, layer)| layer.stream()).collect(),
-            rows: [Vec::new(), Vec::new()],
+            rows: [RowBuffer::default(), RowBuffer::default()],
         }
     }
 
@@ -201,11 +202,11 @@ impl Seanet {
     pub(crate) fn activations(&self, rows: &[f32]) -> Vec<(usize, Vec<f32>)> {
         let mut rows = rows.to_vec();
         let through = |(number, layer): &(usize, Layer)| {
-            let (mut stream, mut out) = (layer.stream(), Vec::new());
+            let (mut stream, mut out) = (layer.stream(), RowBuffer::default());
             stream.push(&rows, &mut out);
             stream.finish(&mut out);
-            rows.clone_from(&out);
-            (*number, out)
+            rows = out.to_vec();
+            (*number, rows.clone())
         };
         self.layers.iter().map(through).collect()
     }
@@ -215,7 +216,7 @@ impl Seanet {
 pub(crate) struct SeanetStream<'a> {
     layers: Vec<Box<dyn LayerStream + 'a>>,
     /// What goes in and what comes out of the layer at hand; kept for their memory.
-    rows: [Vec<f32>; 2],
+    rows: [RowBuffer; 2],
 }
 
 impl SeanetStream<'_> {
@@ -236,7 +237,7 @@ impl SeanetStream<'_> {
         &mut self,
         rows: &[f32],
         out: &mut Vec<f32>,
-        mut step: impl FnMut(&mut dyn LayerStream, &[f32], &mut Vec<f32>),
+        mut step: impl FnMut(&mut dyn LayerStream, &[f32], &mut RowBuffer),
     ) {
         let [given, made] = &mut self.rows;
         given.clear();

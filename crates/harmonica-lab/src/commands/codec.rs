@@ -36,7 +36,7 @@ pub(crate) enum CodecCommand {
         after_help = "Example: harmonica-lab codec import --from encodec_24khz --bandwidth 6.0 --output runs/encodec"
     )]
     Import {
-        /// Directory with `config.json` and `model.safetensors`
+        /// Directory with `config.json` and `model.safetensors`, `pytorch_model.bin` or one `.th` file, or `hf://org/name[@revision]`
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
         /// Where the codec goes
@@ -156,12 +156,15 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             let waveform = match stream_chunk {
                 None => codec.decode(&tokens)?,
                 Some(frames) => {
-                    let latents = codec.latents(&tokens)?;
                     let mut stream = codec.decode_stream();
-                    let pieces = latents.chunks(frames.max(1) * codec.latent_width());
-                    let mut samples: Vec<f32> = pieces.flat_map(|piece| stream.push(piece)).collect();
+                    let mut samples = Vec::new();
+                    for start in (0..tokens.n_frames()).step_by(frames.max(1)) {
+                        let end = tokens.n_frames().min(start + frames.max(1));
+                        samples.extend(stream.push(&codec.latents_of(&tokens, start..end)?));
+                    }
                     samples.extend(stream.finish());
-                    Waveform::new(samples, codec.spec().sample_rate_hz).slice(0, tokens.n_samples())
+                    samples.truncate(tokens.n_samples());
+                    Waveform::new(samples, codec.spec().sample_rate_hz)
                 }
             };
             save(&output, &waveform)?;
