@@ -31,15 +31,15 @@ COOL = ["decode.ar.temperature=0.6"]
 BEST_OF_5 = ["decode.best_of=5"]
 SETTINGS = [
     ("default", "the bundle's own", []),
-    ("greedy-unguarded", "greedy, no guard", ["decode.ar.temperature=0", *UNGUARDED]),
     ("plain", "temperature 1, plain", [*DRAWN, *UNGUARDED]),
-    ("aware-0.3", "temperature 1, repetition-aware (0.3)", DRAWN),
     ("aware-0.1", "temperature 1, repetition-aware (0.1)", [*DRAWN, "decode.ar.repetition_share=0.1"]),
-    ("best-of-5", "temperature 1, best of 5", [*DRAWN, *BEST_OF_5]),
-    ("cool-plain", "temperature 0.6, plain", [*COOL, *UNGUARDED]),
-    ("cool", "temperature 0.6, repetition-aware (0.3)", COOL),
     ("cool-best-of-5", "temperature 0.6, best of 5", [*COOL, *BEST_OF_5]),
+    ("greedy-unguarded", "greedy, no guard", ["decode.ar.temperature=0", *UNGUARDED]),
+    ("aware-0.3", "temperature 1, repetition-aware (0.3)", DRAWN),
+    ("cool", "temperature 0.6, repetition-aware (0.3)", COOL),
+    ("best-of-5", "temperature 1, best of 5", [*DRAWN, *BEST_OF_5]),
 ]
+REFERENCES = ["source", "codec", "generated, codebook 1", "generated, argmax"]
 PRODUCT = "generated, expected"
 
 
@@ -124,19 +124,16 @@ def main():
     asked = parser.parse_args()
     os.makedirs(asked.output, exist_ok=True)
     suite = write_suite(asked.output, fresh_texts(asked.seed, asked.sentences, asked.trained_per_voice))
-    references = ["source", "codec", "generated, codebook 1", "generated, argmax"]
     baseline, lines = None, []
-    for folder, name, settings in SETTINGS:
-        systems = [*references, PRODUCT] if not settings else [PRODUCT]
+    for folder, name, settings in [*SETTINGS, ("references", None, [])]:
+        systems = [PRODUCT] if name else REFERENCES
         record = evaluate(asked.lab, asked.bundle, suite, os.path.join(asked.output, folder), systems, settings)
         voices = {s["system"]: s for s in record["similarity"]["systems"]}
-        found = {s["system"]: s for s in record["systems"]}
-        if baseline is None:
-            baseline = found[PRODUCT]
-            lines += [row(system, found[system], voices[system], baseline if "generated" in system else None)
-                      for system in references]
-        lines.append(row(name, found[PRODUCT], voices[PRODUCT], baseline if settings else None))
-        print(f"{name}: {100 * found[PRODUCT]['word_error_rate']['value']:.2f} %", file=sys.stderr, flush=True)
+        for system in record["systems"]:
+            known = baseline if system["system"].startswith("generated") else None
+            lines.append(row(name or system["system"], system, voices[system["system"]], known))
+            baseline = baseline or system
+            print(lines[-1], file=sys.stderr, flush=True)
     n_words = sum(u["n_words"] for u in baseline["utterances"])
     print(f"{asked.sentences} sentences, {n_words} words, seed {asked.seed}; similarity by {record['similarity']['embedder']}\n")
     print("| codes | WER | against the default | loops | other failures | similarity minus best other | nearest to own |")

@@ -49,6 +49,22 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// A model that recognizes speech cannot be used.
+    #[error("cannot use the recognizer in `{}`: {reason}", path.display())]
+    RecognizerModel {
+        /// Its directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// An ONNX model cannot be used.
+    #[error("cannot use the ONNX model `{}`: {reason}", path.display())]
+    OnnxModel {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The recognizer failed.
     #[error(
         "the recognizer `{command}` failed: {reason}; run it by hand on one file, or leave --recognizer out"
