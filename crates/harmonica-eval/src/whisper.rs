@@ -133,12 +133,12 @@ impl WhisperTranscriber {
     /// The likeliest symbol that may be written, the first one of equals.
     fn likeliest(&self, scores: &[f32], is_first: bool) -> u32 {
         let g = &self.generation;
-        let never = g.suppress_tokens.iter().chain(is_first.then_some(&g.begin_suppress_tokens).into_iter());
-        let suppressed: Vec<u32> = never.flatten().flatten().copied().collect();
+        let at_first = g.begin_suppress_tokens.as_deref().filter(|_| is_first).unwrap_or_default();
+        let always = g.suppress_tokens.as_deref().unwrap_or_default();
         let mut best = (g.eos_token_id, f32::NEG_INFINITY);
         for (id, score) in scores.iter().enumerate() {
             let id = id as u32;
-            if *score > best.1 && !suppressed.contains(&id) {
+            if *score > best.1 && !always.contains(&id) && !at_first.contains(&id) {
                 best = (id, *score);
             }
         }
