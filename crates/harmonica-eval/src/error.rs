@@ -1,6 +1,6 @@
 //! What can go wrong while judging.
 
-use harmonica_storage::StorageError;
+use harmonica_storage::{HubError, StorageError};
 use std::path::PathBuf;
 
 /// Why an evaluation stopped.
@@ -49,6 +49,9 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// A model's repository cannot be found.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A model that recognizes speech cannot be used.
     #[error("cannot use the recognizer in `{}`: {reason}", path.display())]
     RecognizerModel {

@@ -13,6 +13,7 @@ use harmonica_config_schema::Fingerprint;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
 
 /// Sample rate of all models, in Hz.
 const RATE_HZ: u32 = 16_000;
@@ -132,7 +133,7 @@ impl OnnxModel {
         while n_heard < fixed {
             n_heard *= 2;
         }
-        let starts = (0..=n_heard - fixed).step_by(second);
+        let starts: Vec<usize> = (0..=n_heard - fixed).step_by(second).collect();
         let mut sum: Vec<f64> = Vec::new();
         let n_stretches = starts.len();
         for start in starts {

@@ -1,6 +1,6 @@
 //! Whisper (Radford et al. 2022) as a recognizer, by candle.
 //!
-//! In: a directory in the layout of Hugging Face (`config.json`, `generation_config.json`, `model.safetensors`, `tokenizer.json`)
+//! In: a directory or a hub's repository in the layout of Hugging Face (`config.json`, `generation_config.json`, `model.safetensors`, `tokenizer.json`)
 //! and recordings; out: English words. Recordings are heard in stretches of 30 seconds, without timestamps, the likeliest symbol
 //! each time. Invariant: what is heard in a recording does not depend on the others.
 
@@ -12,6 +12,7 @@ use candle_transformers::models::whisper::Config;
 use candle_transformers::models::whisper::model::Whisper;
 use harmonica_audio::{load, resample};
 use harmonica_config_schema::Fingerprint;
+use harmonica_storage::Hub;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,11 +67,13 @@ pub struct WhisperTranscriber {
 }
 
 impl WhisperTranscriber {
-    /// Opens a directory.
+    /// Opens a directory, or a repository of the Hugging Face hub (`hf://org/name`).
     ///
     /// # Errors
-    /// A file that is missing, malformed, or does not fit the others, by name.
-    pub fn open(dir: &Path) -> Result<Self, EvalError> {
+    /// A file that is missing, malformed, or does not fit the others, by name; a repository that is not here and cannot be fetched.
+    pub fn open(place: &Path) -> Result<Self, EvalError> {
+        let wanted: [&[&str]; 4] = [&[CONFIG], &[GENERATION], &[WEIGHTS], &[TOKENIZER]];
+        let dir = &Hub::from_environment().locate(place, &wanted)?;
         let refuse = |file: &str, reason: String| EvalError::RecognizerModel { path: dir.join(file), reason };
         let read = |file: &str| {
             std::fs::read(dir.join(file)).map_err(|error| {
@@ -96,7 +99,7 @@ impl WhisperTranscriber {
         let tokenizer =
             Tokenizer::from_bytes(read(TOKENIZER)?).map_err(|e| refuse(TOKENIZER, e.to_string()))?;
         let weights = read(WEIGHTS)?;
-        let folder = std::path::absolute(dir).ok().and_then(|d| Some(d.file_name()?.to_owned()));
+        let folder = std::path::absolute(place).ok().and_then(|d| Some(d.file_name()?.to_owned()));
         let folder = folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let name = format!("whisper {folder} {}", Fingerprint::of_bytes(&weights));
         let features = WhisperFeatures::new(config.num_mel_bins);

@@ -48,7 +48,7 @@ pub(crate) struct EvaluateArguments {
     /// Where eval.json and the waveforms go
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Recognizer command with {wav} or {list} in it, or whisper:DIR (feature `whisper`); without one, word errors are not measured
+    /// Recognizer command with {wav} or {list} in it, or whisper:PLACE: a directory or hf://org/name (feature `whisper`); without one, word errors are not measured
     #[arg(long, default_value = "")]
     recognizer: String,
     /// Hold the result against this earlier eval.json; a regression is a refusal (exit code 1)

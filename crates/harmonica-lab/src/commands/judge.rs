@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct JudgeArguments {
     /// Lines of path, tab, text; paths are relative to the file
     manifest: PathBuf,
-    /// Recognizer command with {wav} or {list} in it, or whisper:DIR (feature `whisper`)
+    /// Recognizer command with {wav} or {list} in it, or whisper:PLACE: a directory or hf://org/name (feature `whisper`)
     #[arg(long, default_value = "")]
     recognizer: String,
     /// Predictor of opinion scores, and which of its outputs counts (feature `onnx`); may be repeated

@@ -10,30 +10,24 @@ use std::path::Path;
 
 /// Begins a recognizer that is a Whisper model and no command.
 const WHISPER: &str = "whisper:";
-/// Begins a model of the Hugging Face hub.
-const HUB: &str = "hf://";
 
 /// The recognizer of a `--recognizer`; none if it is empty.
 pub(super) fn recognizer(asked: &str) -> Result<Option<Box<dyn Transcriber>>, Failure> {
     match asked.strip_prefix(WHISPER) {
         _ if asked.is_empty() => Ok(None),
         None => Ok(Some(Box::new(CommandTranscriber::new(asked)))),
-        Some(place) if place.starts_with(HUB) => Err(Failure::error(format!(
-            "the recognizer `{place}` would have to be downloaded, which this program does not do; download {} and give --recognizer {WHISPER}DIR",
-            "config.json, generation_config.json, model.safetensors and tokenizer.json"
-        ))),
-        Some(dir) => whisper(Path::new(dir)).map(Some),
+        Some(place) => whisper(Path::new(place)).map(Some),
     }
 }
 
 #[cfg(feature = "whisper")]
-fn whisper(dir: &Path) -> Result<Box<dyn Transcriber>, Failure> {
-    Ok(Box::new(harmonica_eval::WhisperTranscriber::open(dir)?))
+fn whisper(place: &Path) -> Result<Box<dyn Transcriber>, Failure> {
+    Ok(Box::new(harmonica_eval::WhisperTranscriber::open(place)?))
 }
 
 #[cfg(not(feature = "whisper"))]
-fn whisper(dir: &Path) -> Result<Box<dyn Transcriber>, Failure> {
-    Err(without(&format!("Whisper, which `{}` needs", dir.display()), "whisper"))
+fn whisper(place: &Path) -> Result<Box<dyn Transcriber>, Failure> {
+    Err(without(&format!("Whisper, which `{}` needs", place.display()), "whisper"))
 }
 
 /// The embedder of a `--speaker-embedder`: an ONNX model, an LSTM of the GE2E kind, or spectral statistics if none was given.
@@ -117,7 +111,6 @@ mod tests {
     fn no_recognizer_is_none_and_a_command_is_itself() {
         assert!(recognizer("").unwrap().is_none());
         assert_eq!(recognizer("hear {wav}").unwrap().unwrap().name(), "hear {wav}");
-        assert!(message(recognizer("whisper:hf://some/model")).contains("download"));
         assert!(message(recognizer("whisper:no/such/dir")).contains("no/such/dir"));
     }
 
