@@ -92,9 +92,8 @@ def write_wavs(jobs, out):
     print(f"{len(jobs)} utterances, {seconds / 60:.1f} minutes")
 
 
-def main():
-    asked = arguments()
-    out = asked.out
+def utterances(train_per_voice):
+    """(voice, split, name, text) of the whole corpus."""
     held, held_stream = [], sentences(SEED, 0.25)
     while len(held) < len(VOICES) * (N_VALID + N_TEST):
         text = next(held_stream)
@@ -103,7 +102,7 @@ def main():
     jobs = []
     for number, voice in enumerate(VOICES):
         seen, stream, train = set(held), sentences(SEED + 1000 + number, 0.40), []
-        while len(train) < asked.train_per_voice:
+        while len(train) < train_per_voice:
             text = next(stream)
             if text not in seen:
                 seen.add(text)
@@ -111,6 +110,12 @@ def main():
         mine = held[number :: len(VOICES)]
         for split, texts in (("train", train), ("valid", mine[:N_VALID]), ("test", mine[N_VALID:])):
             jobs += [(voice, split, f"{voice}-{split}-{i:04d}", text) for i, text in enumerate(texts)]
+    return jobs
+
+
+def main():
+    asked = arguments()
+    out, jobs = asked.out, utterances(asked.train_per_voice)
     if asked.wav:
         return write_wavs(jobs, out)
     rows, streams = [], {}

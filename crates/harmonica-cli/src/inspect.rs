@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::print;
 use clap::Args;
-use harmonica_inference::{Bundle, BundleEvaluation};
+use harmonica_inference::{Bundle, BundleEvaluation, BundleManifest};
 use std::path::PathBuf;
 
 /// Arguments of `inspect`.
@@ -29,6 +29,24 @@ fn evaluation(record: &BundleEvaluation) -> String {
     words
 }
 
+/// What it was trained on and can say.
+fn abilities(manifest: &BundleManifest) -> String {
+    let (contract, ar) = (&manifest.ar_contract, &manifest.decode.ar);
+    let longest_s = contract.max_frames as f64 / contract.codec.frame_rate_hz();
+    let drawn = if ar.temperature > 0.0 {
+        format!(
+            "draws codes at temperature {}, keeps the best of {}",
+            ar.temperature, manifest.decode.best_of
+        )
+    } else {
+        "takes the likeliest codes".to_owned()
+    };
+    format!(
+        "\ntrained by the configuration {}; says up to {} symbols and {longest_s:.1} s at a time; {drawn}",
+        manifest.config, contract.max_text_symbols
+    )
+}
+
 pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Failure> {
     let Bundle { manifest, origin, .. } = Bundle::open(&arguments.bundle)?;
     let value = serde_json::json!({
@@ -43,6 +61,7 @@ pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Fai
         "evaluation": manifest.evaluation,
         "blake3": origin.blake3,
     });
+    let abilities = abilities(&manifest);
     let words = format!(
         "{}: voices {}; {} Hz, {} codebooks; AR after {} updates, NAR after {}; {}",
         manifest.name,
@@ -55,7 +74,8 @@ pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Fai
             || "open vocabulary".to_owned(),
             |w| format!("knows only {} words: {}", w.len(), w.join(" "))
         )
-    ) + &manifest.evaluation.map_or_else(|| "\nnot evaluated".to_owned(), |e| evaluation(&e));
+    ) + &abilities
+        + &manifest.evaluation.map_or_else(|| "\nnot evaluated".to_owned(), |e| evaluation(&e));
     print(as_json, &value, &words);
     Ok(())
 }

@@ -137,6 +137,9 @@ pub struct JudgedUtterance {
     /// Pitch, rate and pauses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prosody: Option<Prosody>,
+    /// Predicted opinion scores by the name of their predictor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mos: BTreeMap<String, f64>,
     /// Mean distance of log-mel frames to the natural recording, where there is one of the same length.
     pub mel_distance: Option<f64>,
 }
@@ -229,6 +232,9 @@ pub struct SystemEvaluation {
     /// Means of pitch, rate and pauses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prosody: Option<Prosody>,
+    /// Means of predicted opinion scores by the name of their predictor, with bootstrap intervals over utterances.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mos: BTreeMap<String, Interval>,
     /// How many utterances showed each failure.
     pub failures: BTreeMap<String, usize>,
     /// Every judged utterance.
@@ -253,6 +259,9 @@ pub struct EvaluationRecord {
     /// How the generated systems were drawn; what the codec hears of codebooks 2..Q is in the system's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode: Option<DecodeConfig>,
+    /// Predictors of opinion scores, by name: what each one is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mos_models: BTreeMap<String, String>,
     /// Held-out figures of the AR and NAR codebooks.
     pub codebooks: Vec<CodebookMetrics>,
     /// All systems, side by side.

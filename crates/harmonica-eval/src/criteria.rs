@@ -225,6 +225,7 @@ mod tests {
             failure_findings: Vec::new(),
             character_errors: None,
             prosody: None,
+            mos: std::collections::BTreeMap::new(),
             mel_distance: None,
         };
         EvaluationRecord {
@@ -235,6 +236,7 @@ mod tests {
             text_normalizer: "v1".into(),
             config: Fingerprint::of_bytes(b"c"),
             decode: None,
+            mos_models: std::collections::BTreeMap::new(),
             codebooks,
             systems: vec![summarise("generated", vec![Judged { record }], 10)],
             similarity: None,

@@ -1,6 +1,6 @@
 //! What can go wrong while judging.
 
-use harmonica_storage::StorageError;
+use harmonica_storage::{HubError, StorageError};
 use std::path::PathBuf;
 
 /// Why an evaluation stopped.
@@ -47,6 +47,25 @@ pub enum EvalError {
         /// Its weights.
         path: PathBuf,
         /// What is wrong.
+        reason: String,
+    },
+    /// A model's repository cannot be found.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A model that recognizes speech cannot be used.
+    #[error("cannot use the recognizer in `{}`: {reason}", path.display())]
+    RecognizerModel {
+        /// Its directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// An ONNX model cannot be used.
+    #[error("cannot use the ONNX model `{}`: {reason}", path.display())]
+    OnnxModel {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// The recognizer failed.

@@ -371,6 +371,7 @@ mod tests {
                     failure_findings: Vec::new(),
                     character_errors: None,
                     prosody: None,
+                    mos: BTreeMap::new(),
                     mel_distance: Some(mel * (0.5 + hard / 2.0) + 0.03 * stream.normal()),
                 },
             });
@@ -390,6 +391,7 @@ mod tests {
             text_normalizer: "v1".into(),
             config: Fingerprint::of_bytes(b"config"),
             decode: None,
+            mos_models: BTreeMap::new(),
             codebooks: Vec::new(),
             systems: vec![summarise("generated", judged, 10)],
             similarity: Some(SimilarityRecord {

@@ -4,8 +4,9 @@
 //! vector of length 1. Overlapping stretches of 1.6 s are embedded on their own and averaged. Sound is raised to -30 dBFS; speech is
 //! not cut out of pauses. Invariant: the vector is PyTorch's for the same weights, up to rounding (`tools/ge2e_golden.py`).
 
+use crate::slaney::slaney_filters;
 use crate::{EvalError, SpeakerEmbedder};
-use harmonica_audio::{AudioError, Waveform, resample};
+use harmonica_audio::{Waveform, resample};
 use safetensors::{Dtype, SafeTensors};
 use std::f64::consts::TAU;
 use std::path::Path;
@@ -56,26 +57,6 @@ fn tensor(all: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>
         return Err(format!("{name} is {:?} {:?}, not F32 {shape:?}", view.dtype(), view.shape()));
     }
     Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-}
-
-/// Triangular filters of unit area on Slaney's mel scale.
-fn mel_filters() -> Vec<f64> {
-    let step = 6.4_f64.ln() / 27.0;
-    let hz = |mel: f64| {
-        if mel < 15.0 { 200.0 / 3.0 * mel } else { 1000.0 * (step * (mel - 15.0)).exp() }
-    };
-    let top = 15.0 + (f64::from(RATE_HZ) / 2000.0).ln() / step;
-    let edges: Vec<f64> = (0..N_BANDS + 2).map(|i| hz(top * i as f64 / (N_BANDS + 1) as f64)).collect();
-    let mut filters = Vec::with_capacity(N_BANDS * N_BINS);
-    for band in edges.windows(3) {
-        for bin in 0..N_BINS {
-            let at = f64::from(RATE_HZ) / 2.0 * bin as f64 / (N_BINS - 1) as f64;
-            let rise = (at - band[0]) / (band[1] - band[0]);
-            let fall = (band[2] - at) / (band[2] - band[1]);
-            filters.push(rise.min(fall).max(0.0) * 2.0 / (band[2] - band[0]));
-        }
-    }
-    filters
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -157,7 +138,7 @@ impl LstmEmbedder {
             layers: (0..N_LAYERS).map(layer).collect::<Result<_, _>>()?,
             projection: tensor(&all, "linear.weight", &[WIDTH, WIDTH])?,
             bias: tensor(&all, "linear.bias", &[WIDTH])?,
-            filters: mel_filters(),
+            filters: slaney_filters(RATE_HZ, N_BANDS, N_BINS),
             window: (0..WINDOW).map(|i| 0.5 - 0.5 * angle(i).cos()).collect(),
             turn: (0..WINDOW).map(|i| (angle(i).cos(), angle(i).sin())).collect(),
         })
@@ -229,7 +210,7 @@ impl SpeakerEmbedder for LstmEmbedder {
         false
     }
 
-    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, AudioError> {
+    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, EvalError> {
         if waveform.sample_rate_hz() == RATE_HZ {
             return Ok(self.vector(waveform.samples()));
         }

@@ -2,8 +2,8 @@
 
 use crate::picture::{base64, chart_svg, heat_map_svg, spectrogram_bmp};
 use crate::report::{
-    ReportInput, RunCurves, best_words, codebooks_table, criteria_table, means_table, similarity_table,
-    sitting_words, systems_table,
+    ReportInput, RunCurves, best_words, codebooks_table, criteria_table, means_table, opinions_table,
+    similarity_table, sitting_words, systems_table,
 };
 use harmonica_audio::{Waveform, load, wav_bytes};
 use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine, ValidationMetrics};
@@ -161,6 +161,10 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
     if let Some(similarity) = &record.similarity {
         out.push_str("<h3>Similarity to the speaker</h3>");
         out.push_str(&table(similarity_table(similarity)));
+    }
+    if !record.mos_models.is_empty() {
+        out.push_str("<h3>Predicted opinion scores</h3>");
+        out.push_str(&table(opinions_table(record)));
     }
     if let Some(criteria) = &record.criteria {
         out.push_str("<h3>Criteria</h3>");

@@ -6,6 +6,7 @@ use crate::failures::{FailureInput, TokenTrack, find_failures};
 use crate::prosody::measure_prosody;
 use harmonica_audio::Waveform;
 use harmonica_config_schema::record::{JudgedUtterance, Prosody};
+use std::collections::BTreeMap;
 
 /// What is judged, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,7 @@ pub(crate) fn unmeasured(path: &str, text: &str, duration_s: f64) -> JudgedUtter
         failure_findings: Vec::new(),
         character_errors: None,
         prosody: None,
+        mos: BTreeMap::new(),
         mel_distance: None,
     }
 }

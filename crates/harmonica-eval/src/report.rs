@@ -3,8 +3,8 @@
 use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{
-    BestValidation, CriterionRecord, EvaluationRecord, MetricsLine, RunManifest, SimilarityRecord, Sitting,
-    SystemSimilarity,
+    BestValidation, CriterionRecord, EvaluationRecord, Interval, MetricsLine, RunManifest, SimilarityRecord,
+    Sitting, SystemSimilarity,
 };
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
@@ -203,6 +203,22 @@ pub(crate) fn similarity_table(record: &SimilarityRecord) -> (Vec<&'static str>,
     (header, record.systems.iter().map(row).collect())
 }
 
+/// Header and rows of the table of predicted opinion scores; no rows if no predictor was given.
+pub(crate) fn opinions_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let header = vec!["system", "predictor", "model", "mean score", "95% interval"];
+    let row = |system: &str, name: &str, score: &Interval| {
+        vec![
+            system.to_owned(),
+            name.to_owned(),
+            evaluation.mos_models.get(name).cloned().unwrap_or_default(),
+            format!("{:.3}", score.value),
+            format!("{:.3} to {:.3}", score.low, score.high),
+        ]
+    };
+    let rows = evaluation.systems.iter().flat_map(|s| s.mos.iter().map(move |(n, v)| row(&s.system, n, v)));
+    (header, rows.collect())
+}
+
 /// Header and rows of the table of criteria.
 pub(crate) fn criteria_table(criteria: &[CriterionRecord]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let row = |c: &CriterionRecord| {
@@ -272,6 +288,10 @@ pub fn report_markdown(input: &ReportInput) -> String {
         if let Some(similarity) = &evaluation.similarity {
             out.push_str("\n### Similarity to the speaker\n\n");
             out.push_str(&markdown_table(similarity_table(similarity)));
+        }
+        if !evaluation.mos_models.is_empty() {
+            out.push_str("\n### Predicted opinion scores\n\n");
+            out.push_str(&markdown_table(opinions_table(evaluation)));
         }
         if let Some(criteria) = &evaluation.criteria {
             out.push_str("\n### Criteria\n\n");
@@ -345,6 +365,7 @@ mod tests {
             word_errors: None,
             text_normalizer: None,
             prosody: None,
+            mos: BTreeMap::new(),
             chance_word_error_rate: None,
             exact_share: None,
             mel_distance: None,
@@ -368,6 +389,7 @@ mod tests {
                 text_normalizer: HOSTILE.into(),
                 config: fingerprint,
                 decode: None,
+                mos_models: BTreeMap::new(),
                 codebooks: Vec::new(),
                 systems: vec![system],
                 similarity: None,

@@ -5,7 +5,7 @@
 //! recording of the sentence that it says.
 
 use crate::EvalError;
-use harmonica_audio::{AudioError, MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
+use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{Interval, SystemSimilarity, UtteranceSimilarity, VoiceReferences};
 use std::collections::BTreeMap;
@@ -26,8 +26,8 @@ pub trait SpeakerEmbedder {
     /// The vector of an utterance.
     ///
     /// # Errors
-    /// A sample rate that cannot be converted.
-    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, AudioError>;
+    /// A sample rate that cannot be converted, or a model that fails.
+    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, EvalError>;
 }
 
 /// Means and standard deviations of log-mel bands and of their differences from frame to frame: the colour of a voice and of its
@@ -62,7 +62,7 @@ impl SpeakerEmbedder for SpectralStatistics {
         true
     }
 
-    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, AudioError> {
+    fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, EvalError> {
         let waveform = if waveform.sample_rate_hz() == RATE_HZ {
             waveform.clone()
         } else {

@@ -2,6 +2,7 @@
 
 use crate::failures::{FailureKind, unintelligible};
 use crate::judgement::mean_prosody;
+use crate::quality::mean_scores;
 use crate::word_errors::{character_errors, comparison_normalizer, word_errors};
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{Interval, JudgedUtterance, SystemEvaluation};
@@ -104,6 +105,7 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
         }),
         text_normalizer: measured.then(comparison_normalizer),
         prosody: mean_prosody(&utterances),
+        mos: mean_scores(&utterances),
         chance_word_error_rate: chance,
         exact_share: measured.then(|| utterances.iter().filter(|u| errors(u) == 0).count() as f64 / n as f64),
         mel_distance: mean(utterances.iter().filter_map(|u| u.mel_distance).collect()),

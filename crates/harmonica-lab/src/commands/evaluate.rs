@@ -1,7 +1,7 @@
 //! `evaluate`: source, codec and generated speech side by side, judged by a recognizer that nobody here wrote.
 
 use crate::commands::bundle::collect;
-use crate::commands::gate;
+use crate::commands::{gate, judges};
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use clap::Args;
@@ -12,9 +12,8 @@ use harmonica_config_schema::record::{
 };
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
-    ALIGNMENT, CommandTranscriber, EvalSuite, Judged, JudgementInput, LstmEmbedder, Sentence,
-    SpeakerEmbedder, SpectralStatistics, TokenTrack, Transcriber, alignment_bmp, check_comparable,
-    judge_utterance, summarise,
+    ALIGNMENT, EvalError, EvalSuite, Judged, JudgementInput, QualityPredictor, Sentence, TokenTrack,
+    alignment_bmp, check_comparable, judge_utterance, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer, TextAttention};
 use harmonica_storage::{StorageError, make_directory, publish};
@@ -49,7 +48,7 @@ pub(crate) struct EvaluateArguments {
     /// Where eval.json and the waveforms go
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Recognizer command with {wav} or {list} in it; without one, word errors are not measured
+    /// Recognizer command with {wav} or {list} in it, or whisper:PLACE: a directory or hf://org/name (feature `whisper`); without one, word errors are not measured
     #[arg(long, default_value = "")]
     recognizer: String,
     /// Hold the result against this earlier eval.json; a regression is a refusal (exit code 1)
@@ -58,9 +57,12 @@ pub(crate) struct EvaluateArguments {
     /// Tell which criteria of success are met
     #[arg(long)]
     criteria: bool,
-    /// Weights of a speaker embedder (safetensors, LSTM of the GE2E kind); spectral statistics without
+    /// Speaker embedder: weights of an LSTM of the GE2E kind (safetensors) or any model FILE.onnx (feature `onnx`); spectral statistics without
     #[arg(long, value_name = "FILE")]
     speaker_embedder: Option<PathBuf>,
+    /// Predictor of opinion scores, and which of its outputs counts (feature `onnx`); may be repeated
+    #[arg(long, value_name = "NAME=FILE.onnx[#OUTPUT]")]
+    mos: Vec<String>,
     /// Judge only this system, such as "generated, expected"; may be repeated
     #[arg(long, value_name = "NAME")]
     system: Vec<String>,
@@ -143,18 +145,18 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     }
     let codebooks =
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
-    let embedder: Box<dyn SpeakerEmbedder> = match &arguments.speaker_embedder {
-        Some(path) => Box::new(LstmEmbedder::read(path)?),
-        None => Box::new(SpectralStatistics::default()),
-    };
+    let embedder = judges::embedder(arguments.speaker_embedder.as_deref())?;
+    let predictors = judges::predictors(&arguments.mos)?;
+    let transcriber = judges::recognizer(&arguments.recognizer)?;
     let mut record = EvaluationRecord {
         format_version: FORMAT_VERSION,
         suite: suite.name.clone(),
         suite_fingerprint: suite.fingerprint(),
-        recognizer: arguments.recognizer.clone(),
+        recognizer: transcriber.as_ref().map(|t| t.name()).unwrap_or_default(),
         text_normalizer: NORMALIZER_VERSION.into(),
         config,
         decode: Some(decode.clone()),
+        mos_models: predictors.iter().map(|p| (p.name().to_owned(), p.model())).collect(),
         codebooks,
         systems: Vec::new(),
         similarity: None,
@@ -165,8 +167,6 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         // Before an hour of speaking, not after it.
         check_comparable(&record, baseline)?;
     }
-    let transcriber =
-        (!arguments.recognizer.is_empty()).then(|| CommandTranscriber::new(&arguments.recognizer));
     let meter = Mutex::new((Meter::new(systems.len() * suite.sentences.len(), "speak"), 0));
     let mut evaluated = Vec::new();
     for (name, system) in systems {
@@ -203,6 +203,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
                 j.record.heard = Some(heard);
             }
         }
+        predict(&predictors, &mut judged, &arguments.output)?;
         evaluated.push(summarise(name, judged, 1000));
     }
     record.systems = evaluated;
@@ -238,6 +239,24 @@ fn conclude(
         out.result(&value, &words.join("\n\n"));
     }
     if gated.passed { Ok(()) } else { Err(gate::refusal(&gated, path)) }
+}
+
+/// Adds predicted opinion scores to judged utterances.
+fn predict(
+    predictors: &[Box<dyn QualityPredictor>],
+    judged: &mut [Judged],
+    root: &Path,
+) -> Result<(), Failure> {
+    if predictors.is_empty() {
+        return Ok(());
+    }
+    for Judged { record } in judged {
+        let waveform = load(&root.join(&record.path)).map_err(EvalError::from)?;
+        for predictor in predictors {
+            record.mos.insert(predictor.name().to_owned(), predictor.predict(&waveform)?);
+        }
+    }
+    Ok(())
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,12 +1,12 @@
 //! `judge`: failures, prosody and word errors of any system's waveforms.
 
+use crate::commands::judges;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use harmonica_audio::load;
 use harmonica_eval::{
-    CommandTranscriber, EvalError, Judged, JudgementInput, Recording, Transcriber, judge_utterance,
-    parse_recordings, summarise,
+    EvalError, Judged, JudgementInput, Recording, judge_utterance, parse_recordings, summarise,
 };
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,17 @@ use std::path::{Path, PathBuf};
 pub(crate) struct JudgeArguments {
     /// Lines of path, tab, text; paths are relative to the file
     manifest: PathBuf,
-    /// Recognizer command with {wav} or {list} in it
+    /// Recognizer command with {wav} or {list} in it, or whisper:PLACE: a directory or hf://org/name (feature `whisper`)
     #[arg(long, default_value = "")]
     recognizer: String,
+    /// Predictor of opinion scores, and which of its outputs counts (feature `onnx`); may be repeated
+    #[arg(long, value_name = "NAME=FILE.onnx[#OUTPUT]")]
+    mos: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure> {
+    let predictors = judges::predictors(&arguments.mos)?;
+    let transcriber = judges::recognizer(&arguments.recognizer)?;
     let path = &arguments.manifest;
     let text =
         std::fs::read_to_string(path).map_err(|source| EvalError::Read { path: path.clone(), source })?;
@@ -41,11 +46,14 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
             natural: None,
             tokens: None,
         };
-        judged.push(Judged { record: judge_utterance(&input) });
+        let mut record = judge_utterance(&input);
+        for predictor in &predictors {
+            record.mos.insert(predictor.name().to_owned(), predictor.predict(&waveform)?);
+        }
+        judged.push(Judged { record });
     }
-    if !arguments.recognizer.is_empty() {
-        let heard = CommandTranscriber::new(&arguments.recognizer).transcribe(&wavs)?;
-        for (j, heard) in judged.iter_mut().zip(heard) {
+    if let Some(transcriber) = transcriber {
+        for (j, heard) in judged.iter_mut().zip(transcriber.transcribe(&wavs)?) {
             j.record.heard = Some(heard);
         }
     }
@@ -53,8 +61,12 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
     let failures: usize = summary.failures.values().sum();
     let rate =
         summary.word_error_rate.map_or_else(|| "not measured".into(), |w| format!("{:.1}%", 100.0 * w.value));
-    let words =
+    let mut words =
         format!("{} utterances, {failures} failures, word error rate {rate}", summary.utterances.len());
+    for (name, score) in &summary.mos {
+        let (value, low, high) = (score.value, score.low, score.high);
+        words.push_str(&format!(", {name} {value:.2} ({low:.2} to {high:.2})"));
+    }
     out.result(&summary, &words);
     Ok(())
 }

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod gate;
 pub(crate) mod judge;
+mod judges;
 pub(crate) mod preprocess;
 pub(crate) mod prove_resume;
 pub(crate) mod report;
