@@ -5,22 +5,26 @@ use crate::bundle::parts;
 use harmonica_audio::Waveform;
 use harmonica_config_schema::{Conditioning, SpeakerConditioning};
 use harmonica_inference::{
-    Bundle, DevicePreference, InferenceError, ReplayManifest, SynthesisRequest, Synthesizer,
+    Bundle, BundleParts, DevicePreference, InferenceError, ReplayManifest, SynthesisRequest, Synthesizer,
     SynthesizerBuilder,
 };
 use harmonica_tests::{Fixture, speech};
 use std::path::{Path, PathBuf};
 
-/// A bundle whose models go on from recordings.
-pub(crate) fn prompt_bundle(dir: &Path) -> PathBuf {
-    let mut f = Fixture::new(dir, Conditioning::Cross);
+/// The parts of a bundle whose models go on from recordings.
+pub(crate) fn prompt_parts(mut f: Fixture, dir: &Path) -> BundleParts {
     f.config.model.ar.speaker = SpeakerConditioning::Prompt;
     f.config.model.nar.speaker = SpeakerConditioning::Prompt;
     let mut parts = parts(&f, dir);
     parts.manifest.voices.clear();
     parts.manifest.audio = Some(f.config.data.audio.clone());
+    parts
+}
+
+/// A bundle whose models go on from recordings.
+pub(crate) fn prompt_bundle(dir: &Path) -> PathBuf {
     let bundle = dir.join("bundle");
-    Bundle::write(&parts, &bundle).unwrap();
+    Bundle::write(&prompt_parts(Fixture::new(dir, Conditioning::Cross), dir), &bundle).unwrap();
     bundle
 }
 
