@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use criterion::{Criterion, criterion_group, criterion_main};
 use harmonica_benches::{config, ids, spec};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
-use harmonica_model_core::decode::ArDecoder;
+use harmonica_model_core::decode::{ArDecoder, ArRequest};
 use harmonica_model_core::kernels::cross_entropy;
 use harmonica_model_core::{ArInput, ArModel, NarInput, NarModel};
 
@@ -24,7 +24,7 @@ fn decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("ar");
     group.sample_size(10);
     group.bench_function("decode 100 frames", |b| {
-        b.iter(|| decoder.decode(&model, &text, 0, &[], 1, |_| true))
+        b.iter(|| decoder.decode(&model, &ArRequest::new(&text, 0), 1, |_| true))
     });
     group.finish();
 }
@@ -70,7 +70,7 @@ fn peer(c: &mut Criterion) {
         ..ArDecodeConfig::default()
     });
     group.bench_function("decode 300 frames d256 L6", |b| {
-        b.iter(|| decoder.decode(&model, &[2], 0, &[], 1, |_| true))
+        b.iter(|| decoder.decode(&model, &ArRequest::new(&[2], 0), 1, |_| true))
     });
     group.finish();
 }

@@ -27,6 +27,7 @@ pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
             nar_contract: f.contract(),
             vocab: f.cache.vocab().clone(),
             voices: f.cache.speakers().to_vec(),
+            audio: None,
             known_words: Some(vec!["abc".into()]),
             decode: f.config.decode.clone(),
             updates: [0, 0],
@@ -35,6 +36,7 @@ pub(crate) fn parts(f: &Fixture, dir: &Path) -> BundleParts {
         ar: WeightStore::of(&ar),
         nar: WeightStore::of(&nar),
         codec_dir: dir.join("codec"),
+        references: Vec::new(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::bundle::parts;
 use crate::resume::{ONE_AT_A_TIME, task_nar, train};
+use crate::voices::prompt_bundle;
 use harmonica_config_schema::{Conditioning, RandomStream};
 use harmonica_data::TokenCache;
-use harmonica_inference::Bundle;
-use harmonica_tests::{Fixture, record};
+use harmonica_inference::{Bundle, SynthesizerBuilder};
+use harmonica_tests::{Fixture, record, speech};
 use harmonica_training::Checkpoint;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,10 @@ fn every_flipped_byte_and_every_lost_end_is_found_and_named() {
     let checkpoint = run.join(std::fs::read_to_string(run.join("LATEST")).unwrap().trim());
     let bundle = dir.path().join("bundle");
     Bundle::write(&parts(&f, dir.path()), &bundle).unwrap();
+    let voiced = prompt_bundle(&dir.path().join("voiced"));
+    let synthesizer = SynthesizerBuilder::new(&voiced).open().unwrap();
+    let reference = synthesizer.reference(&speech("abcdef", 0), Some("abc def")).unwrap().reference;
+    Bundle::enroll(&voiced, "ann", &reference).unwrap();
     let (cache, codec) = (dir.path().join("cache"), dir.path().join("codec"));
     let n = damage("checkpoint", &checkpoint, &["take another checkpoint"], || {
         Checkpoint::open(&checkpoint).map(|_| ()).map_err(|e| e.to_string())
@@ -71,6 +76,8 @@ fn every_flipped_byte_and_every_lost_end_is_found_and_named() {
         TokenCache::open(&cache, None).map(|_| ()).map_err(|e| e.to_string())
     }) + damage("bundle", &bundle, &["make one with `harmonica-lab bundle`"], || {
         Bundle::open(&bundle).map(|_| ()).map_err(|e| e.to_string())
+    }) + damage("voice", &voiced.join("voices"), &["make one with `harmonica-lab bundle`"], || {
+        Bundle::open(&voiced).map(|_| ()).map_err(|e| e.to_string())
     }) + damage("codec", &codec, &["fit one with `harmonica-lab codec fit`"], || {
         harmonica_codec::open(&codec).map(|_| ()).map_err(|e| e.to_string())
     });

@@ -5,7 +5,7 @@ use harmonica_config_schema::{
     ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, PerCodebook, RandomStream,
 };
 use harmonica_inference::{Bundle, DecodeConfig, SynthesisRequest, SynthesizerBuilder};
-use harmonica_model_core::decode::{ArDecoder, ArStop, Centroids, NarDecoder, trailing_loop};
+use harmonica_model_core::decode::{ArDecoder, ArRequest, ArStop, Centroids, NarDecoder, trailing_loop};
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::{Fixture, record, tiny_config};
 
@@ -58,7 +58,7 @@ fn loops_are_left_or_cut_and_bounds_hold() {
         let (mut n_loops, mut n_cut) = (0, 0);
         for seed in 0..n {
             let text = text(seed);
-            let written = decoder.decode(&model, &text, 0, &[], seed, |_| true).unwrap();
+            let written = decoder.decode(&model, &ArRequest::new(&text, 0), seed, |_| true).unwrap();
             let bound = (config.max_frames_per_char * text.len() as f64).ceil() as usize;
             assert!(written.codes.len() <= bound.min(model.max_frames()));
             n_loops += usize::from(has_loop(&written.codes, config.loop_frames));
@@ -82,7 +82,7 @@ fn greedy_is_temperature_zero_exactly() {
     let model = ArModel::new(&config, &spec(), 40, 2, None, 7, &Device::flex());
     let text = text(1);
     let decode = |config: ArDecodeConfig, seed: u64| {
-        ArDecoder::new(config).decode(&model, &text, 0, &[], seed, |_| true).unwrap()
+        ArDecoder::new(config).decode(&model, &ArRequest::new(&text, 0), seed, |_| true).unwrap()
     };
     let greedy = ArDecodeConfig { loop_retries: 0, ..ArDecodeConfig::default() };
     let written = decode(greedy.clone(), 1);

@@ -6,10 +6,11 @@
 use crate::bundle::parts;
 use crate::crashes::{assert_consistent, assert_same, content};
 use crate::resume::{manifest, task_nar};
+use crate::voices::prompt_parts;
 use harmonica_config_schema::Conditioning;
 use harmonica_data::{Manifest, Preprocessor, TokenCache};
 use harmonica_inference::{Bundle, SynthesisRequest, SynthesizerBuilder};
-use harmonica_tests::{Fixture, record};
+use harmonica_tests::{Fixture, record, speech};
 use harmonica_text::{TextTokenizer, Vocab};
 use harmonica_training::{RunDir, TrainOutcome, Trainer};
 use std::error::Error;
@@ -20,6 +21,8 @@ const FIXTURE: &str = "HARMONICA_TEST_DISK_FIXTURE";
 const WORK: &str = "HARMONICA_TEST_DISK_WORK";
 /// Every so many operations are tried; releases try all by `HARMONICA_DISK_STRIDE=1`.
 const STRIDE: u64 = 9;
+/// A bundle that takes voices, beside the fixture.
+const VOICED: &str = "voiced";
 
 /// Not a test by itself: the process that meets the disk. Without the variables that name its work it does nothing.
 #[test]
@@ -65,7 +68,7 @@ fn cache(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Codec, cache, quality report, bundle and speech, each in the place of an older one.
+/// Codec, cache, quality report, bundle and speech, each in the place of an older one, and one more voice.
 fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     let f = Fixture::open(fixture, Conditioning::Cross);
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
@@ -77,6 +80,11 @@ fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;
     synthesizer.speak(&SynthesisRequest::new("abc"))?.save(&work.join("abc.wav"))?;
+    let voiced = fixture.join(VOICED);
+    let synthesizer = SynthesizerBuilder::new(&voiced).open()?;
+    let reference = synthesizer.reference(&speech("abcdef", 0), None)?.reference;
+    // Each process its own name: a voice that is there is not replaced.
+    Bundle::enroll(&voiced, &format!("voice-{}", std::process::id()), &reference)?;
     Ok(())
 }
 
@@ -166,7 +174,8 @@ fn preprocessing_stops_and_goes_on_when_there_is_room_again() {
 fn artefacts_stay_what_they_were_until_they_are_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let fixture = dir.path();
-    Fixture::new(fixture, Conditioning::Cross);
+    let parts = prompt_parts(Fixture::new(fixture, Conditioning::Cross), fixture);
+    Bundle::write(&parts, &fixture.join(VOICED)).unwrap();
     let (old, work) = (fixture.join("old"), fixture.join("work"));
     std::fs::create_dir_all(&old).unwrap();
     assert_eq!(process(fixture, &old, None), "done");
@@ -179,6 +188,7 @@ fn artefacts_stay_what_they_were_until_they_are_replaced() {
         harmonica_codec::open(&work.join("codec")).unwrap();
         TokenCache::open(&work.join("cache"), None).unwrap();
         Bundle::open(&work.join("bundle")).unwrap();
+        Bundle::open(&fixture.join(VOICED)).unwrap();
         harmonica_audio::load(&work.join("abc.wav")).unwrap();
         assert_same(&content(&work), &wanted, disk);
     });

@@ -20,4 +20,5 @@ mod replay;
 mod resume;
 mod runs;
 mod struck;
+mod voices;
 mod watching;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex, CodecSpec, Conditioning, SpeakerConditioning};
-use harmonica_model_core::decode::{ArDecoder, ArStop};
+use harmonica_model_core::decode::{ArDecoder, ArRequest, ArStop};
 use harmonica_model_core::{ArInput, ArModel, NarInput, NarModel, Prompt};
 use harmonica_tests::tiny_config;
 
@@ -159,7 +159,7 @@ fn a_model_that_never_ends_is_cut_at_the_bound_of_its_text_and_its_own() {
         let decoder = ArDecoder::new(config.clone());
         for n_symbols in [1, 4, 12, 200] {
             let text: Vec<i32> = (0..n_symbols).map(|i| 4 + i % 30).collect();
-            let written = decoder.decode(&model, &text, 0, &[], 1, |_| true).unwrap();
+            let written = decoder.decode(&model, &ArRequest::new(&text, 0), 1, |_| true).unwrap();
             let bound = (config.max_frames_per_char * f64::from(n_symbols)).ceil().max(8.0) as usize;
             assert_eq!(written.stop, ArStop::LengthBound);
             assert!(

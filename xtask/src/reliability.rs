@@ -43,7 +43,7 @@ const TESTS: [Tests; 14] = [
     },
     Tests {
         row: "R2",
-        about: "damaged checkpoints, caches, bundles and codecs: every changed byte is found and named (R3 too)",
+        about: "damaged checkpoints, caches, bundles, voices and codecs: every changed byte is found and named (R3 too)",
         filters: &["damage::"],
         full: &[("HARMONICA_N_DAMAGED", "20000")],
     },

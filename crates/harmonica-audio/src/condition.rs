@@ -2,7 +2,7 @@
 
 use crate::{AudioError, Waveform};
 use ebur128::{EbuR128, Mode};
-use harmonica_config_schema::LoudnessKind;
+use harmonica_config_schema::{AudioConfig, LoudnessKind};
 
 const FRAME_S: f64 = 0.01;
 const TRUE_PEAK_CEILING_DBTP: f64 = -1.0;
@@ -14,6 +14,19 @@ pub(crate) fn frame_rms(samples: &[f32], sample_rate_hz: u32) -> Vec<f64> {
         .chunks(frame)
         .map(|c| (c.iter().map(|s| f64::from(*s) * f64::from(*s)).sum::<f64>() / c.len() as f64).sqrt())
         .collect()
+}
+
+/// Trims and levels a waveform as configured; what the codec hears.
+///
+/// # Errors
+/// A rate that loudness is not defined for.
+pub fn condition(waveform: Waveform, config: &AudioConfig) -> Result<Waveform, AudioError> {
+    let trimmed = if config.trim {
+        trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s)
+    } else {
+        waveform
+    };
+    level_loudness(trimmed, config.loudness, config.loudness_target_db)
 }
 
 /// Cuts leading and trailing frames that are `threshold_db` below the loudest frame, keeping `keep_s` seconds.

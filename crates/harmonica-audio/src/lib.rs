@@ -18,7 +18,7 @@ mod save;
 mod stft;
 mod waveform;
 
-pub use condition::{level_loudness, trim_silence};
+pub use condition::{condition, level_loudness, trim_silence};
 pub use error::AudioError;
 pub use load::{MAX_FILE_BYTES, MAX_SAMPLES, load, load_bytes, read};
 pub use mel::{MEL_FLOOR, MelFilterbank, MelSpectrum, mel_spectrogram};

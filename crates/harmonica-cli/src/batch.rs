@@ -5,8 +5,11 @@
 
 use crate::failure::Failure;
 use crate::output::{note, print};
+use crate::reference::read_reference;
 use crate::synthesize::{SynthesizeArguments, read_text, say};
-use harmonica_inference::{DecodeConfig, InferenceError, ReplayManifest, SynthesisRequest, Synthesizer};
+use harmonica_inference::{
+    DecodeConfig, InferenceError, Reference, ReplayManifest, SynthesisRequest, Synthesizer,
+};
 use harmonica_storage::{collect_scratch, is_plain_name, make_directory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -23,7 +26,29 @@ struct Line {
     id: String,
     text: String,
     voice: Option<String>,
+    reference: Option<PathBuf>,
+    reference_text: Option<String>,
     seed: Option<u64>,
+}
+
+/// Who speaks a line.
+enum Speaker<'a> {
+    Voice(&'a str),
+    Recording(&'a Path, Option<&'a str>),
+}
+
+impl<'a> Speaker<'a> {
+    fn of(
+        voice: &'a Option<String>,
+        recording: &'a Option<PathBuf>,
+        transcript: &'a Option<String>,
+    ) -> Option<Self> {
+        match (voice, recording) {
+            (Some(name), _) => Some(Self::Voice(name)),
+            (None, Some(path)) => Some(Self::Recording(path, transcript.as_deref())),
+            (None, None) => None,
+        }
+    }
 }
 
 /// A line that can be spoken, as far as can be known before.
@@ -108,6 +133,7 @@ fn check(
 ) -> (Vec<Sentence>, Vec<Problem>) {
     let (mut sentences, mut problems) = (Vec::new(), Vec::new());
     let mut lines_of_ids: BTreeMap<String, usize> = BTreeMap::new();
+    let mut recordings: BTreeMap<(PathBuf, Option<String>), Result<Reference, Failure>> = BTreeMap::new();
     for (i, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
         let line = i + 1;
         let row: Line = match serde_json::from_str(row) {
@@ -124,10 +150,34 @@ fn check(
             found.push(Failure::error(message));
         }
         let wav = dir.join(format!("{}.wav", row.id));
-        lines_of_ids.entry(row.id).or_insert(line);
-        let request = SynthesisRequest::new(row.text).seed(row.seed.unwrap_or(arguments.seed));
-        let voice = row.voice.as_ref().or(arguments.voice.as_ref());
-        let request = voice.iter().fold(request.decode(decode.clone()), |r, voice| r.voice(voice.as_str()));
+        lines_of_ids.entry(row.id.clone()).or_insert(line);
+        let request = SynthesisRequest::new(&row.text).seed(row.seed.unwrap_or(arguments.seed));
+        let request = request.decode(decode.clone());
+        let spoken_by = Speaker::of(&row.voice, &row.reference, &row.reference_text)
+            .or_else(|| Speaker::of(&arguments.voice, &arguments.reference, &arguments.reference_text));
+        let request = match spoken_by {
+            None => request,
+            Some(Speaker::Voice(name)) => request.voice(name),
+            Some(Speaker::Recording(path, transcript)) => {
+                let key = (path.to_owned(), transcript.map(str::to_owned));
+                let read = || read_reference(synthesizer, path, transcript);
+                // Read once, however many lines name it; its mistake is told at each of them.
+                match recordings.entry(key).or_insert_with(read) {
+                    Ok(reference) => request.reference(reference.clone()),
+                    Err(failure) => {
+                        found.push(failure.clone());
+                        request
+                    }
+                }
+            }
+        };
+        if row.voice.is_some() && row.reference.is_some() {
+            found.push(Failure::error("it names a voice and a recording; keep one of them"));
+        }
+        if row.reference_text.is_some() && row.reference.is_none() {
+            found
+                .push(Failure::error("it has a \"reference_text\" and no \"reference\"; name the recording"));
+        }
         found.extend(synthesizer.problems(&request).into_iter().map(Failure::from));
         if !arguments.no_manifest && found.is_empty() {
             found.extend(ReplayManifest::check_place(&wav).err().map(Failure::from));

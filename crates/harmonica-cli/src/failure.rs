@@ -5,7 +5,7 @@ use harmonica_inference::InferenceError;
 use serde_json::{Map, Value};
 
 /// A command that did not succeed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     /// What went wrong and what to do, with its causes.
     pub(crate) message: String,

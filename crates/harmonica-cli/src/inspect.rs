@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::output::print;
 use clap::Args;
 use harmonica_inference::{Bundle, BundleEvaluation, BundleManifest};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// Arguments of `inspect`.
@@ -48,10 +49,26 @@ fn abilities(manifest: &BundleManifest) -> String {
 }
 
 pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Failure> {
-    let Bundle { manifest, origin, .. } = Bundle::open(&arguments.bundle)?;
-    let value = serde_json::json!({
+    let Bundle { manifest, origin, voices, codec, .. } = Bundle::open(&arguments.bundle)?;
+    let names: Vec<&str> = voices.iter().map(|voice| voice.name.as_str()).collect();
+    let references: Map<String, Value> = voices
+        .iter()
+        .filter_map(|voice| Some((voice.name.clone(), voice.reference.as_ref()?)))
+        .map(|(name, reference)| {
+            let duration_s = reference.n_frames() as f64 / codec.spec().frame_rate_hz();
+            (name, json!({ "duration_s": duration_s, "transcript": reference.transcript() }))
+        })
+        .collect();
+    let said = match (names.is_empty(), manifest.voices.is_empty()) {
+        (true, _) => "none of its own, speaks in the voice of any recording".to_owned(),
+        (false, true) => format!("{} and that of any recording", names.join(", ")),
+        (false, false) => names.join(", "),
+    };
+    let value = json!({
         "name": manifest.name,
-        "voices": manifest.voices,
+        "voices": names,
+        "references": references,
+        "takes_references": manifest.voices.is_empty(),
         "known_words": manifest.known_words,
         "codec": manifest.ar_contract.codec,
         "updates": { "ar": manifest.updates[0], "nar": manifest.updates[1] },
@@ -65,7 +82,7 @@ pub(crate) fn run(arguments: &InspectArguments, as_json: bool) -> Result<(), Fai
     let words = format!(
         "{}: voices {}; {} Hz, {} codebooks; AR after {} updates, NAR after {}; {}",
         manifest.name,
-        manifest.voices.join(", "),
+        said,
         manifest.ar_contract.codec.sample_rate_hz,
         manifest.ar_contract.codec.n_codebooks,
         manifest.updates[0],

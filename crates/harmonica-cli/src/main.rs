@@ -5,9 +5,11 @@
 
 mod batch;
 mod decode;
+mod enroll;
 mod failure;
 mod inspect;
 mod output;
+mod reference;
 mod replay;
 mod synthesize;
 
@@ -32,6 +34,8 @@ enum Command {
     Synthesize(Box<synthesize::SynthesizeArguments>),
     /// Speak again what a replay manifest records, and compare
     Replay(replay::ReplayArguments),
+    /// Make a recording a voice of a bundle
+    Enroll(enroll::EnrollArguments),
     /// Say what a bundle is and can do
     Inspect(inspect::InspectArguments),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Synthesize(synthesize) => synthesize::run(synthesize, arguments.json),
         Command::Replay(replay) => replay::run(replay, arguments.json),
+        Command::Enroll(enroll) => enroll::run(enroll, arguments.json),
         Command::Inspect(inspect) => inspect::run(inspect, arguments.json),
     };
     match result {

@@ -4,6 +4,7 @@ use crate::batch;
 use crate::decode::DecodeArguments;
 use crate::failure::Failure;
 use crate::output::{note, print};
+use crate::reference::read_reference;
 use clap::Args;
 use harmonica_audio::wav_bytes;
 use harmonica_inference::{
@@ -29,12 +30,18 @@ pub(crate) struct SynthesizeArguments {
     /// File with what to say; - is stdin
     #[arg(long, value_name = "FILE", group = "source")]
     input: Option<PathBuf>,
-    /// Lines of {"id", "text", "voice", "seed"}; each becomes OUTPUT_DIR/id.wav
+    /// Lines of {"id", "text", "voice" or "reference" and "reference_text", "seed"}; each becomes OUTPUT_DIR/id.wav
     #[arg(long, value_name = "LINES.jsonl", group = "source", requires = "output_dir")]
     batch: Option<PathBuf>,
     /// A voice of the bundle; its first one if left out
     #[arg(long)]
     pub(crate) voice: Option<String>,
+    /// Speak in the voice of a recording: a few seconds of one speaker
+    #[arg(long, value_name = "WAV", conflicts_with = "voice")]
+    pub(crate) reference: Option<PathBuf>,
+    /// What is said in the recording
+    #[arg(long, value_name = "TEXT", requires = "reference")]
+    pub(crate) reference_text: Option<String>,
     /// WAV file; - is stdout
     #[arg(long, value_name = "OUT.wav", conflicts_with = "batch")]
     output: Option<PathBuf>,
@@ -74,6 +81,13 @@ pub(crate) fn run(arguments: &SynthesizeArguments, as_json: bool) -> Result<(), 
     }
     let request = SynthesisRequest::new(text).seed(arguments.seed).decode(decode);
     let request = arguments.voice.iter().fold(request, |r, voice| r.voice(voice));
+    let request = match &arguments.reference {
+        None => request,
+        Some(recording) => {
+            let transcript = arguments.reference_text.as_deref();
+            request.reference(read_reference(&synthesizer, recording, transcript)?)
+        }
+    };
     if output == Path::new("-") {
         let speech = synthesizer.speak(&request)?;
         warn(&speech, None);

@@ -8,9 +8,7 @@ use crate::reuse::Reuse;
 use crate::shard::ShardRow;
 use crate::stages::{StageSeconds, clocked};
 use crate::{DataError, Manifest, QualityFilter, Utterance};
-use harmonica_audio::{
-    AudioError, QualityStats, Waveform, level_loudness, load_bytes, measure, trim_silence,
-};
+use harmonica_audio::{QualityStats, condition, load_bytes, measure};
 use harmonica_codec::AudioCodec;
 use harmonica_config_schema::{AudioConfig, ExperimentConfig, Fingerprint};
 use harmonica_text::TextTokenizer;
@@ -38,19 +36,6 @@ pub(crate) struct EncodedRow {
     /// Whether an earlier cache knew it.
     pub(crate) is_reused: bool,
     pub(crate) seconds: StageSeconds,
-}
-
-/// Trims and levels a waveform as configured; what the codec hears.
-///
-/// # Errors
-/// A rate that loudness is not defined for.
-pub fn condition(waveform: Waveform, config: &AudioConfig) -> Result<Waveform, AudioError> {
-    let trimmed = if config.trim {
-        trim_silence(&waveform, config.trim_threshold_db, config.trim_keep_s)
-    } else {
-        waveform
-    };
-    level_loudness(trimmed, config.loudness, config.loudness_target_db)
 }
 
 /// Hash of everything but a row and its audio that decides its figures and codes.

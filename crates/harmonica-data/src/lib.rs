@@ -29,7 +29,6 @@ mod work;
 
 pub use batch::{PromptBatch, PromptPolicy, TokenBatch};
 pub use cache::{CachedUtterance, TokenCache};
-pub use encode::condition;
 pub use error::DataError;
 pub use fingerprint::CacheFingerprint;
 pub use floor::LearningFloor;

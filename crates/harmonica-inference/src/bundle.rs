@@ -2,19 +2,26 @@
 //!
 //! A sealed directory. Invariant: what opens is whole and belongs together.
 
-use crate::InferenceError;
+use crate::voice::{VOICES, VoiceFile};
+use crate::{InferenceError, Reference, Voice};
 use harmonica_codec::AudioCodec;
 use harmonica_config_schema::record::{EvaluationRecord, Interval, SystemEvaluation};
-use harmonica_config_schema::{ArModelConfig, DecodeConfig, Fingerprint, NarModelConfig};
+use harmonica_config_schema::{
+    ArModelConfig, AudioConfig, DecodeConfig, Fingerprint, NarModelConfig, SpeakerConditioning,
+};
 use harmonica_model_core::{InterfaceContract, WeightStore};
-use harmonica_storage::{FileCheck, MANIFEST, Sealed, Staged, StorageError, require_space};
+use harmonica_storage::{FileCheck, MANIFEST, Sealed, Staged, StorageError, is_plain_name, require_space};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Version of `bundle.json`. 2: hashes stand in the manifest.
-pub const BUNDLE_VERSION: u32 = 2;
+/// Version of `bundle.json`. 2: hashes stand in the manifest. 3: voices that are recordings.
+pub const BUNDLE_VERSION: u32 = 3;
+
+/// The oldest version that is still read.
+const OLDEST_VERSION: u32 = 2;
 
 /// `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,8 +43,11 @@ pub struct BundleManifest {
     pub nar_contract: InterfaceContract,
     /// Text symbols.
     pub vocab: Vocab,
-    /// Voices, in the order of their speaker ids.
+    /// Voices that the models know by name, in the order of their speaker ids; empty where they go on from recordings.
     pub voices: Vec<String>,
+    /// How recordings were trimmed and levelled before training; what is enrolled is treated alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioConfig>,
     /// The only words that it was trained on, if they are few; other words warn.
     pub known_words: Option<Vec<String>>,
     /// Decode settings, chosen on validation.
@@ -94,6 +104,14 @@ impl From<&EvaluationRecord> for BundleEvaluation {
     }
 }
 
+impl BundleManifest {
+    /// Whether a model knows voices by name, and whether one goes on from a recording.
+    pub(crate) fn speakers(&self) -> (bool, bool) {
+        let of = [self.ar_contract.speaker, self.nar_contract.speaker];
+        (of.contains(&SpeakerConditioning::Embedding), of.contains(&SpeakerConditioning::Prompt))
+    }
+}
+
 /// What a bundle is made of.
 #[derive(Debug, Clone)]
 pub struct BundleParts {
@@ -105,6 +123,8 @@ pub struct BundleParts {
     pub nar: WeightStore,
     /// Codec directory.
     pub codec_dir: PathBuf,
+    /// Recordings of voices by name, for models that go on from one.
+    pub references: Vec<(String, Reference)>,
 }
 
 /// Where a bundle was opened, and which one it was.
@@ -115,7 +135,7 @@ pub struct BundleOrigin {
     pub path: String,
     /// Its directory from the root.
     pub absolute_path: String,
-    /// Hash of its manifest, which holds the hash of every file.
+    /// Hash of its manifest, which holds the hash of every file; voices do not count, so that enrolling one changes nothing.
     pub blake3: String,
 }
 
@@ -143,12 +163,31 @@ pub struct Bundle {
     pub nar: WeightStore,
     /// Codec.
     pub codec: Arc<dyn AudioCodec>,
+    /// Voices: those known by name in the order of their speaker ids, else recordings in the order of their names.
+    pub voices: Vec<Voice>,
 }
 
 const DESCRIPTION: &str = "bundle.json";
 const AR: &str = "ar.safetensors";
 const NAR: &str = "nar.safetensors";
 const CODEC: &str = "codec";
+
+/// Name and content of a voice's file.
+fn voice_file(
+    dir: &Path,
+    name: &str,
+    codec: &Fingerprint,
+    reference: &Reference,
+) -> Result<(String, Vec<u8>), InferenceError> {
+    if !is_plain_name(name) {
+        let reason = "it must be a plain name of letters, digits, `-`, `_` and `.`".to_owned();
+        return Err(InferenceError::VoiceName { name: name.to_owned(), reason });
+    }
+    let path = VoiceFile::path(name);
+    let bytes =
+        VoiceFile::bytes(name, codec, reference).map_err(|e| StorageError::encode(&dir.join(&path), e))?;
+    Ok((path, bytes))
+}
 
 impl Bundle {
     /// Writes a bundle with f16 weights, in the place of a bundle that stood there.
@@ -167,6 +206,10 @@ impl Bundle {
         let manifest = std::fs::read(codec_dir.join(MANIFEST))
             .map_err(|e| InferenceError::Bundle { path: codec_dir.join(MANIFEST), reason: e.to_string() })?;
         files.push((format!("{CODEC}/{MANIFEST}"), manifest));
+        for (name, reference) in &parts.references {
+            let fingerprint = &parts.manifest.ar_contract.codec_fingerprint;
+            files.push(voice_file(dir, name, fingerprint, reference)?);
+        }
         for (name, weights) in [(AR, &parts.ar), (NAR, &parts.nar)] {
             let bytes = weights.to_bytes(true).map_err(|e| StorageError::encode(&dir.join(name), e))?;
             let beyond = WeightStore::from_bytes(&bytes, &dir.join(name))?.not_finite();
@@ -187,6 +230,37 @@ impl Bundle {
         Ok(staged.commit()?)
     }
 
+    /// Adds a voice to the bundle in a directory; everything else in it stays as it is, byte for byte.
+    ///
+    /// # Errors
+    /// Models that know voices by name alone, a name that is taken or no plain file name, codes of another codec, a directory
+    /// that cannot be written to.
+    pub fn enroll(dir: &Path, name: &str, reference: &Reference) -> Result<(), InferenceError> {
+        let bundle = Self::open(dir)?;
+        if bundle.manifest.speakers().0 {
+            return Err(InferenceError::VoicesByName { known: bundle.manifest.voices });
+        }
+        let refuse =
+            |reason: &str| InferenceError::VoiceName { name: name.to_owned(), reason: reason.to_owned() };
+        if bundle.voices.iter().any(|voice| voice.name == name) {
+            return Err(refuse("the bundle has a voice of this name; choose another --name"));
+        }
+        reference.check(bundle.codec.as_ref())?;
+        let damaged =
+            |check: FileCheck| InferenceError::Bundle { path: dir.to_owned(), reason: check.to_string() };
+        let sealed = Sealed::open(dir).map_err(damaged)?;
+        let mut files = vec![voice_file(dir, name, bundle.codec.fingerprint(), reference)?];
+        for file in sealed.files() {
+            files.push((file.to_owned(), sealed.read(file).map_err(damaged)?));
+        }
+        require_space(dir, files.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
+        let mut staged = Staged::begin_in_place_of(dir, DESCRIPTION, "bundle")?;
+        for (name, bytes) in &files {
+            staged.file(name, bytes)?;
+        }
+        Ok(staged.commit()?)
+    }
+
     /// Opens a bundle and checks that its parts are whole and belong together.
     ///
     /// # Errors
@@ -199,8 +273,11 @@ impl Bundle {
         let read = |name: &str| sealed.read(name).map_err(damaged);
         let manifest: BundleManifest =
             serde_json::from_slice(&read(DESCRIPTION)?).map_err(|e| refuse(DESCRIPTION, e.to_string()))?;
-        if manifest.format_version != BUNDLE_VERSION {
-            let reason = format!("format version {} is not {BUNDLE_VERSION}", manifest.format_version);
+        if !(OLDEST_VERSION..=BUNDLE_VERSION).contains(&manifest.format_version) {
+            let reason = format!(
+                "format version {} is not between {OLDEST_VERSION} and {BUNDLE_VERSION}",
+                manifest.format_version
+            );
             return Err(refuse(DESCRIPTION, reason));
         }
         // The codec is opened from its own directory; here its files are held against the bundle's manifest.
@@ -212,8 +289,30 @@ impl Bundle {
         manifest.ar_contract.check_nar(&manifest.nar_contract)?;
         manifest.ar_contract.check_codec(codec.spec(), codec.fingerprint())?;
         manifest.ar_contract.check_text(&manifest.vocab.fingerprint(), NORMALIZER_VERSION)?;
+        let mut references = BTreeMap::new();
+        for file in sealed.files().filter(|name| name.starts_with(VOICES)) {
+            let bytes = read(file)?;
+            let (name, reference) =
+                VoiceFile::read(&bytes, codec.as_ref()).map_err(|reason| refuse(file, reason))?;
+            references.insert(name, reference);
+        }
+        let (by_name, by_recording) = manifest.speakers();
+        let mut voices: Vec<Voice> = Vec::new();
+        for name in &manifest.voices {
+            let reference = references.remove(name);
+            if by_recording && reference.is_none() {
+                return Err(refuse(&VoiceFile::path(name), "the voice has no recording".into()));
+            }
+            voices.push(Voice { name: name.clone(), reference });
+        }
+        if !by_name {
+            voices.extend(
+                references.into_iter().map(|(name, reference)| Voice { name, reference: Some(reference) }),
+            );
+        }
         Ok(Self {
-            origin: BundleOrigin::new(dir, sealed.hash()),
+            origin: BundleOrigin::new(dir, &sealed.hash_of(|name| !name.starts_with(VOICES))),
+            voices,
             ar: WeightStore::from_bytes(&read(AR)?, &dir.join(AR))?,
             nar: WeightStore::from_bytes(&read(NAR)?, &dir.join(NAR))?,
             codec,

@@ -3,7 +3,7 @@
 //! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads.
 
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
-use harmonica_model_core::decode::{ArDecoder, ArOutput, best};
+use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, best};
 use harmonica_model_core::{ArModel, ModelError};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,9 @@ use std::sync::mpsc;
 /// What is drawn.
 pub(crate) struct Draw<'a> {
     pub(crate) config: &'a ArDecodeConfig,
-    pub(crate) text: &'a [i32],
+    pub(crate) request: ArRequest<'a>,
     /// Ranges of symbols that are words.
     pub(crate) words: &'a [Range<usize>],
-    pub(crate) speaker: i32,
     pub(crate) seed: u64,
     pub(crate) n_candidates: usize,
 }
@@ -35,7 +34,7 @@ impl Draw<'_> {
         on_frame: impl FnMut(usize) -> bool,
     ) -> Result<ArOutput, ModelError> {
         let decoder = ArDecoder::new(self.config.clone());
-        decoder.decode(model, self.text, self.speaker, &[], self.seed_of(candidate), on_frame)
+        decoder.decode(model, &self.request, self.seed_of(candidate), on_frame)
     }
 
     /// The best of all candidates, and whether `on_frame`, which hears of the longest one, cancelled them.

@@ -37,6 +37,35 @@ pub enum InferenceError {
         /// Voices of the bundle.
         known: Vec<String>,
     },
+    /// The models know voices by name alone.
+    #[error(
+        "this bundle knows its voices by name ({}) and cannot go on from a recording; choose one of them, or train both models with speaker = \"prompt\"",
+        known.join(", ")
+    )]
+    VoicesByName {
+        /// Voices of the bundle.
+        known: Vec<String>,
+    },
+    /// The bundle has no voice, and none was given.
+    #[error("the bundle `{}` has no voice of its own; give a recording (--reference), or enroll one (`harmonica enroll`)", path.display())]
+    NoVoice {
+        /// The bundle.
+        path: PathBuf,
+    },
+    /// A recording cannot be a voice.
+    #[error("the reference is refused: {reason}; give another recording of one speaker")]
+    Reference {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A voice cannot be enrolled under a name.
+    #[error("the voice `{name}` cannot be enrolled: {reason}")]
+    VoiceName {
+        /// As asked for.
+        name: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// A file stands where the replay manifest would go.
     #[error("`{}` exists and is no replay manifest ({reason}); move it away, choose another name for the wav, or write no manifest (--no-manifest)", path.display())]
     Foreign {

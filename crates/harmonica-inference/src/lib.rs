@@ -19,8 +19,10 @@ mod bundle;
 mod candidates;
 mod error;
 mod replay;
+mod request;
 mod speech;
 mod synthesizer;
+mod voice;
 
 pub use bundle::{
     BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleOrigin, BundleParts, SystemFigures,
@@ -32,5 +34,7 @@ pub use harmonica_config_schema::{CodebookIndex, DecodeConfig, NarDecodeKind, Pe
 pub use harmonica_model_core::decode::TextAttention;
 pub use harmonica_runtime::DevicePreference;
 pub use replay::{Difference, RecordedSpeech, Replay, ReplayManifest, WavState};
+pub use request::SynthesisRequest;
 pub use speech::{Speech, StopReason};
-pub use synthesizer::{SynthesisRequest, Synthesizer, SynthesizerBuilder, Voice};
+pub use synthesizer::{Synthesizer, SynthesizerBuilder};
+pub use voice::{Enrolment, Reference, Voice};

@@ -1,60 +1,20 @@
 //! Speaks from a bundle.
 
 use crate::candidates::Draw;
-use crate::{Bundle, BundleOrigin, InferenceError, Speech, StopReason};
-use harmonica_audio::Waveform;
+use crate::{
+    Bundle, BundleOrigin, Enrolment, InferenceError, Reference, Speech, StopReason, SynthesisRequest, Voice,
+};
+use harmonica_audio::{Waveform, condition};
 use harmonica_codec::{AudioCodec, CodecTokens};
-use harmonica_config_schema::{CodebookIndex, DecodeConfig};
-use harmonica_model_core::decode::{ArStop, Centroids, LoopKind, NarDecoder};
-use harmonica_model_core::{ArModel, CodecGeometry, NarModel};
+use harmonica_config_schema::{AudioConfig, CodebookIndex, DecodeConfig, SpeakerConditioning};
+use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, LoopKind, NarDecoder};
+use harmonica_model_core::{ArModel, CodecGeometry, NarModel, Prompt};
 use harmonica_runtime::{DevicePreference, open_device};
-use harmonica_text::{TextError, TextTokenizer, TextTokens};
-use serde::{Deserialize, Serialize};
+use harmonica_text::{TextError, TextTokenizer, TextTokens, Vocab};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-
-/// A voice of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Voice {
-    /// Its name.
-    pub name: String,
-}
-
-/// What to say, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SynthesisRequest {
-    text: String,
-    voice: Option<String>,
-    seed: u64,
-    decode: Option<DecodeConfig>,
-}
-
-impl SynthesisRequest {
-    /// Says a text with the bundle's first voice and its own settings, seed 1.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), voice: None, seed: 1, decode: None }
-    }
-
-    /// Chooses a voice.
-    pub fn voice(mut self, name: impl Into<String>) -> Self {
-        self.voice = Some(name.into());
-        self
-    }
-
-    /// Chooses the seed of the draws.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Replaces the bundle's decode settings.
-    pub fn decode(mut self, decode: DecodeConfig) -> Self {
-        self.decode = Some(decode);
-        self
-    }
-}
 
 /// Opens a [`Synthesizer`].
 #[derive(Debug, Clone)]
@@ -92,10 +52,55 @@ pub struct Synthesizer {
     models: Mutex<(ArModel, NarModel)>,
     codec: Arc<dyn AudioCodec>,
     tokenizer: TextTokenizer,
-    voices: Vec<String>,
+    voices: Vec<Voice>,
+    conditioning: SpeakerConditionings,
+    audio: Option<AudioConfig>,
     known_words: Option<BTreeSet<String>>,
     decode: DecodeConfig,
     max_text_symbols: usize,
+    /// Most frames of a reference, as in training.
+    max_reference_frames: usize,
+}
+
+/// Shortest recording that can be a voice, in seconds.
+const SHORTEST_REFERENCE_S: f64 = 0.5;
+
+/// Quietest peak of a recording that can be a voice.
+const QUIETEST_REFERENCE: f32 = 1e-3;
+
+/// How the voice reaches each model.
+#[derive(Debug, Clone, Copy)]
+struct SpeakerConditionings {
+    ar: SpeakerConditioning,
+    nar: SpeakerConditioning,
+}
+
+impl SpeakerConditionings {
+    fn includes(self, kind: SpeakerConditioning) -> bool {
+        self.ar == kind || self.nar == kind
+    }
+}
+
+/// Who speaks, as the models take it.
+#[derive(Debug, Clone, Copy)]
+struct Speaker<'a> {
+    id: i32,
+    reference: Option<&'a Reference>,
+}
+
+/// What one model reads of a request: the text, behind the reference's transcript where there is one.
+struct Reading {
+    ids: Vec<i32>,
+    n_transcript: usize,
+    /// The reference's frames; absent for a model that knows voices by name.
+    prompt: Option<Prompt>,
+}
+
+impl Reading {
+    /// Codebook 1 of the reference.
+    fn first_codebook(&self) -> &[i32] {
+        self.prompt.as_ref().map_or(&[], |prompt| &prompt.codes[0][0])
+    }
 }
 
 /// Centroids of a codec, unscaled, for expected decoding; scaled ones for the models.
@@ -113,7 +118,7 @@ impl Synthesizer {
     pub fn from_bundle(bundle: Bundle, device: DevicePreference) -> Result<Self, InferenceError> {
         let preference = device.resolved();
         let device = open_device(device)?.device;
-        let Bundle { origin, manifest, ar, nar, codec } = bundle;
+        let Bundle { origin, manifest, ar, nar, codec, voices } = bundle;
         let geometry = geometry(codec.as_ref());
         let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
         let ar =
@@ -124,18 +129,85 @@ impl Synthesizer {
             origin,
             device: preference,
             max_text_symbols: ar.max_text_symbols().min(nar.max_text_symbols()),
+            max_reference_frames: ar.max_frames().min(nar.max_frames()) / 2,
             models: Mutex::new((ar, nar)),
             codec,
             tokenizer: TextTokenizer::new(manifest.vocab),
-            voices: manifest.voices,
+            voices,
+            conditioning: SpeakerConditionings {
+                ar: manifest.ar_contract.speaker,
+                nar: manifest.nar_contract.speaker,
+            },
+            audio: manifest.audio,
             known_words: manifest.known_words.map(|words| words.into_iter().collect()),
             decode: manifest.decode,
         })
     }
 
     /// The bundle's voices.
-    pub fn voices(&self) -> Vec<Voice> {
-        self.voices.iter().map(|name| Voice { name: name.clone() }).collect()
+    pub fn voices(&self) -> &[Voice] {
+        &self.voices
+    }
+
+    /// A recording as a voice, for [`SynthesisRequest::reference`] or [`Bundle::enroll`]: trimmed and levelled as the training
+    /// recordings were. A longer one than the models were trained with is cut, and its transcript left out, with a warning.
+    ///
+    /// # Errors
+    /// Models that know voices by name alone; a recording that is shorter than half a second or silent; a transcript that
+    /// cannot be read.
+    pub fn reference(
+        &self,
+        recording: &Waveform,
+        transcript: Option<&str>,
+    ) -> Result<Enrolment, InferenceError> {
+        self.check_references()?;
+        let refuse = |reason: String| Err(InferenceError::Reference { reason });
+        if recording.peak() < QUIETEST_REFERENCE {
+            return refuse(format!("it is silent (its peak is {:.5} of full scale)", recording.peak()));
+        }
+        let mut warnings = Vec::new();
+        let recording = match &self.audio {
+            Some(audio) => condition(recording.clone(), audio)?,
+            None => {
+                warnings.push(
+                    "the bundle does not say how its training recordings were trimmed and levelled; the reference stays as it is"
+                        .into(),
+                );
+                recording.clone()
+            }
+        };
+        if recording.duration_s() < SHORTEST_REFERENCE_S {
+            let found = recording.duration_s();
+            return refuse(format!(
+                "{found:.2} s of it are not silent, at least {SHORTEST_REFERENCE_S} s are needed"
+            ));
+        }
+        let transcript = transcript.map(|text| self.tokenizer.tokenize(text)).transpose()?;
+        let reference =
+            Reference::new(&self.codec.encode(&recording)?, transcript.map(|tokens| tokens.normalized));
+        let kept = self.max_reference_frames;
+        if reference.n_frames() > kept {
+            let kept_s = kept as f64 / self.codec.spec().frame_rate_hz();
+            let transcript = reference.transcript().map_or("", |_| ", and its transcript left out");
+            let duration_s = recording.duration_s();
+            warnings.push(format!(
+                "the reference of {duration_s:.2} s was cut to its first {kept_s:.2} s, the longest that the models were trained with{transcript}"
+            ));
+        }
+        let reference = reference.cut(kept);
+        Ok(Enrolment { reference, warnings })
+    }
+
+    /// Refuses recordings where a model knows its voices by name.
+    fn check_references(&self) -> Result<(), InferenceError> {
+        if self.conditioning.includes(SpeakerConditioning::Embedding) {
+            return Err(InferenceError::VoicesByName { known: self.voice_names() });
+        }
+        Ok(())
+    }
+
+    fn voice_names(&self) -> Vec<String> {
+        self.voices.iter().map(|voice| voice.name.clone()).collect()
     }
 
     /// The bundle that it speaks from.
@@ -184,9 +256,14 @@ impl Synthesizer {
     /// An unknown voice.
     pub fn complete(&self, request: &SynthesisRequest) -> Result<SynthesisRequest, InferenceError> {
         let speaker = self.speaker(request)?;
-        let voice = usize::try_from(speaker).ok().and_then(|i| self.voices.get(i)).cloned();
+        let chosen = usize::try_from(speaker.id).ok().and_then(|i| self.voices.get(i));
+        let voice = match request.reference {
+            Some(_) => request.voice.clone(),
+            None => chosen.map(|voice| voice.name.clone()),
+        };
+        let reference = speaker.reference.cloned();
         let decode = Some(request.decode.as_ref().unwrap_or(&self.decode).clone());
-        Ok(SynthesisRequest { voice, decode, ..request.clone() })
+        Ok(SynthesisRequest { voice, reference, decode, ..request.clone() })
     }
 
     /// Says a request.
@@ -208,13 +285,20 @@ impl Synthesizer {
     ) -> Result<Speech, InferenceError> {
         let speaker = self.speaker(request)?;
         let tokens = self.tokens(request)?;
-        let text: Vec<i32> = tokens.ids.iter().map(|id| *id as i32).collect();
         let mut warnings = self.unknown_words(&tokens.normalized);
+        let read = self.reading(self.conditioning.ar, &tokens, speaker, &mut warnings)?;
         let decode = self.decode_settings(request)?;
         let (ar, nar) = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (seed, n_candidates) = (request.seed, decode.best_of);
-        let words = tokens.words();
-        let draw = Draw { config: &decode.ar, text: &text, words: &words, speaker, seed, n_candidates };
+        let shift = |word: Range<usize>| word.start + read.n_transcript..word.end + read.n_transcript;
+        let words: Vec<Range<usize>> = tokens.words().into_iter().map(shift).collect();
+        let ar_request = ArRequest {
+            text: &read.ids,
+            n_transcript: read.n_transcript,
+            speaker: speaker.id,
+            prompt: read.first_codebook(),
+        };
+        let draw = Draw { config: &decode.ar, request: ar_request, words: &words, seed, n_candidates };
         let (written, cancelled) = draw.run(&ar, on_frame)?;
         let frame_s = 1.0 / self.codec.spec().frame_rate_hz();
         warnings.extend(written.loops.iter().map(|event| {
@@ -245,11 +329,13 @@ impl Synthesizer {
             .map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q)))
             .collect();
         let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
+        // What the AR model already said of a transcript is not said twice.
+        let read = self.reading(self.conditioning.nar, &tokens, speaker, &mut Vec::new())?;
         let filled = NarDecoder::new(decode.nar.clone(), seed).decode(
             &nar,
-            &text,
-            speaker,
-            None,
+            &read.ids,
+            speaker.id,
+            read.prompt.as_ref(),
             &written.codes,
             centroids,
         )?;
@@ -305,24 +391,75 @@ impl Synthesizer {
         request: &SynthesisRequest,
     ) -> Result<Waveform, InferenceError> {
         let speaker = self.speaker(request)?;
-        let text = self.tokenizer.tokenize(&request.text)?;
-        let text: Vec<i32> = text.ids.iter().map(|id| *id as i32).collect();
+        let text = self.tokens(request)?;
+        let read = self.reading(self.conditioning.nar, &text, speaker, &mut Vec::new())?;
         let tokens = self.codec.encode(recording)?;
         let first: Vec<i32> = tokens.codebook(CodebookIndex::FIRST).iter().map(|c| i32::from(*c)).collect();
         let decode = request.decode.as_ref().unwrap_or(&self.decode).nar.clone();
         let nar = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone();
         let codebooks = self.codebooks();
         let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
-        let filled =
-            NarDecoder::new(decode, request.seed).decode(&nar, &text, speaker, None, &first, centroids)?;
+        let filled = NarDecoder::new(decode, request.seed).decode(
+            &nar,
+            &read.ids,
+            speaker.id,
+            read.prompt.as_ref(),
+            &first,
+            centroids,
+        )?;
         Ok(self.codec.decode_latent(&filled.latents).slice(0, tokens.n_samples()))
     }
 
-    fn speaker(&self, request: &SynthesisRequest) -> Result<i32, InferenceError> {
-        let Some(name) = &request.voice else { return Ok(0) };
-        let found = self.voices.iter().position(|v| v == name);
-        let unknown = || InferenceError::UnknownVoice { voice: name.clone(), known: self.voices.clone() };
-        found.map(|i| i as i32).ok_or_else(unknown)
+    fn speaker<'a>(&'a self, request: &'a SynthesisRequest) -> Result<Speaker<'a>, InferenceError> {
+        if let Some(reference) = &request.reference {
+            // A completed request brings the recording of a voice that is also known by name.
+            if request.voice.is_none() || !self.conditioning.includes(SpeakerConditioning::Embedding) {
+                self.check_references()?;
+                reference.check(self.codec.as_ref())?;
+                return Ok(Speaker { id: 0, reference: Some(reference) });
+            }
+        }
+        let found = match &request.voice {
+            Some(name) => self.voices.iter().position(|voice| voice.name == *name).ok_or_else(|| {
+                InferenceError::UnknownVoice { voice: name.clone(), known: self.voice_names() }
+            })?,
+            None if self.voices.is_empty() => {
+                return Err(InferenceError::NoVoice { path: PathBuf::from(&self.origin.path) });
+            }
+            None => 0,
+        };
+        Ok(Speaker { id: found as i32, reference: self.voices[found].reference.as_ref() })
+    }
+
+    /// What a model reads; a transcript for which it has no room is left out, which `warnings` tells.
+    fn reading(
+        &self,
+        conditioning: SpeakerConditioning,
+        tokens: &TextTokens,
+        speaker: Speaker<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Reading, InferenceError> {
+        let text: Vec<i32> = tokens.ids.iter().map(|id| *id as i32).collect();
+        let reference = speaker.reference.filter(|_| conditioning == SpeakerConditioning::Prompt);
+        let Some(reference) = reference else {
+            return Ok(Reading { ids: text, n_transcript: 0, prompt: None });
+        };
+        let prompt = Some(Prompt { codes: vec![reference.ids()] });
+        let Some(transcript) = reference.transcript() else {
+            return Ok(Reading { ids: text, n_transcript: 0, prompt });
+        };
+        let before = self.tokenizer.tokenize(transcript)?.ids;
+        let n_symbols = before.len() + 1 + text.len();
+        if n_symbols > self.max_text_symbols {
+            let limit = self.max_text_symbols;
+            warnings.push(format!(
+                "the reference's transcript was left out: with the text it has {n_symbols} symbols, the models read {limit}"
+            ));
+            return Ok(Reading { ids: text, n_transcript: 0, prompt });
+        }
+        let ids: Vec<i32> =
+            before.iter().map(|id| *id as i32).chain([Vocab::SEPARATOR as i32]).chain(text).collect();
+        Ok(Reading { n_transcript: before.len() + 1, ids, prompt })
     }
 
     fn tokens(&self, request: &SynthesisRequest) -> Result<TextTokens, InferenceError> {

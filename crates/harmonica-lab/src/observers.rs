@@ -7,7 +7,7 @@ use harmonica_codec::AudioCodec;
 use harmonica_config_schema::record::{RunEvent, TrainMetrics, ValidationMetrics};
 use harmonica_config_schema::{ArDecodeConfig, CodebookIndex};
 use harmonica_model_core::ArModel;
-use harmonica_model_core::decode::ArDecoder;
+use harmonica_model_core::decode::{ArDecoder, ArRequest};
 use harmonica_storage::make_directory;
 use harmonica_training::{Progress, TensorBoard, TrainObserver};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ impl HearItLearn {
     /// Writes the sentence into a file; returns its bytes, sample rate and number of samples.
     fn speak(&self, model: &ArModel, update: u64) -> Result<(Vec<u8>, u32, usize), String> {
         let written = ArDecoder::new(ArDecodeConfig::default())
-            .decode(model, &self.text, self.speaker, &[], 1, |_| true)
+            .decode(model, &ArRequest::new(&self.text, self.speaker), 1, |_| true)
             .map_err(|e| e.to_string())?;
         let width = self.codec.latent_width();
         let vectors = self.codec.codebook_vectors(CodebookIndex::FIRST);

@@ -144,6 +144,12 @@ impl Manifest {
         hasher.finalize().to_string()
     }
 
+    /// The seal that a manifest of some of these files would have.
+    pub(crate) fn seal_over(&self, mut belongs: impl FnMut(&str) -> bool) -> String {
+        let some = self.files.iter().filter(|(name, _)| belongs(name));
+        Self::seal_of(&some.map(|(name, digest)| (name.clone(), digest.clone())).collect())
+    }
+
     /// Its one spelling.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;

@@ -63,6 +63,11 @@ impl Sealed {
     pub fn hash(&self) -> &str {
         self.manifest.seal()
     }
+
+    /// As [`Self::hash`], over some of the files: what the hash would be if the others were not there.
+    pub fn hash_of(&self, mut belongs: impl FnMut(&str) -> bool) -> String {
+        self.manifest.seal_over(&mut belongs)
+    }
 }
 
 /// The state of the manifest, of every file that it lists, and of those `required`; the manifest stands first.

@@ -4,9 +4,11 @@ use crate::commands::gate;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
-use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig};
+use harmonica_config_schema::{ConfigLoader, DecodeConfig, ExperimentConfig, SpeakerConditioning};
 use harmonica_data::{Split, TokenCache};
-use harmonica_inference::{BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleParts};
+use harmonica_inference::{
+    BUNDLE_VERSION, Bundle, BundleEvaluation, BundleManifest, BundleParts, CodecTokens, Reference,
+};
 use harmonica_storage::MANIFEST;
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use harmonica_training::{Checkpoint, WeightKind};
@@ -80,7 +82,8 @@ pub(crate) fn collect(
         return Err(Failure::error(problem.message()));
     }
     // The words of the corpus, where its cache is still there; a bundle without them does not warn.
-    let known_words = TokenCache::open(Path::new(&config.data.cache_dir), None).ok().and_then(|cache| {
+    let cache = TokenCache::open(Path::new(&config.data.cache_dir), None).ok();
+    let known_words = cache.as_ref().and_then(|cache| {
         let words: BTreeSet<String> = cache
             .split(Split::Train)
             .into_iter()
@@ -88,13 +91,32 @@ pub(crate) fn collect(
             .collect();
         (words.len() <= CLOSED_VOCABULARY_WORDS).then(|| words.into_iter().collect())
     });
+    let speakers = [ar_contract.speaker, nar_contract.speaker];
+    let references = if speakers.contains(&SpeakerConditioning::Prompt) {
+        let longest = config.model.ar.max_frames.min(nar_config.model.nar.max_frames) / 2;
+        match &cache {
+            Some(cache) if cache.spec() == open.spec() => references(cache, longest)?,
+            _ if speakers.contains(&SpeakerConditioning::Embedding) => {
+                return Err(Failure::error(format!(
+                    "one model knows its speakers by name, the other needs a recording of each, which the cache `{}` would give; make it again with `harmonica-lab preprocess`",
+                    config.data.cache_dir
+                )));
+            }
+            // Voices can be enrolled later.
+            _ => Vec::new(),
+        }
+    } else {
+        Vec::new()
+    };
+    let by_name = speakers.contains(&SpeakerConditioning::Embedding);
     let manifest = BundleManifest {
         format_version: BUNDLE_VERSION,
         name: config.name.clone(),
         config: config.fingerprint(),
         ar: config.model.ar,
         nar: nar_config.model.nar,
-        voices: ar_contract.speakers.clone(),
+        voices: if by_name { ar_contract.speakers.clone() } else { Vec::new() },
+        audio: Some(config.data.audio.clone()),
         ar_contract,
         nar_contract,
         vocab: Vocab::english(),
@@ -108,7 +130,31 @@ pub(crate) fn collect(
         ar: ar.weights(WeightKind::Averaged)?,
         nar: nar.weights(WeightKind::Averaged)?,
         codec_dir: codec.to_owned(),
+        references,
     })
+}
+
+/// How long the recording of a speaker is that a bundle brings along, in seconds, if there is such a one.
+const REFERENCE_S: f64 = 3.0;
+
+/// For each speaker of a cache the training utterance that is nearest to three seconds, with its transcript.
+fn references(cache: &TokenCache, longest_frames: usize) -> Result<Vec<(String, Reference)>, Failure> {
+    let rows = cache.utterances();
+    let wanted = ((REFERENCE_S * cache.spec().frame_rate_hz()).round() as usize).min(longest_frames);
+    let mut references = Vec::new();
+    for (speaker, name) in cache.speakers().iter().enumerate() {
+        let of_speaker = cache
+            .split(Split::Train)
+            .into_iter()
+            .filter(|i| rows[*i].speaker as usize == speaker && rows[*i].n_frames <= longest_frames);
+        // The first of equals.
+        let Some(chosen) = of_speaker.min_by_key(|i| rows[*i].n_frames.abs_diff(wanted)) else { continue };
+        let spec = cache.spec();
+        let codes = cache.codes(chosen).to_vec();
+        let tokens = CodecTokens::new(codes, spec.n_codebooks, rows[chosen].n_samples, spec)?;
+        references.push((name.clone(), Reference::new(&tokens, Some(rows[chosen].text.clone()))));
+    }
+    Ok(references)
 }
 
 pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failure> {
@@ -127,8 +173,15 @@ pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failur
         parts.manifest.evaluation = Some(BundleEvaluation::from(&record));
     }
     Bundle::write(&parts, &arguments.output)?;
-    let words =
-        format!("bundle at {}: voices {}", arguments.output.display(), parts.manifest.voices.join(", "));
-    out.result(&serde_json::json!({ "bundle": arguments.output.display().to_string(), "voices": parts.manifest.voices }), &words);
+    let voices: Vec<&str> = match parts.manifest.voices.is_empty() {
+        true => parts.references.iter().map(|(name, _)| name.as_str()).collect(),
+        false => parts.manifest.voices.iter().map(String::as_str).collect(),
+    };
+    let said = if voices.is_empty() { "none; enroll one".to_owned() } else { voices.join(", ") };
+    let words = format!("bundle at {}: voices {said}", arguments.output.display());
+    out.result(
+        &serde_json::json!({ "bundle": arguments.output.display().to_string(), "voices": voices }),
+        &words,
+    );
     Ok(())
 }

@@ -5,12 +5,12 @@ use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::Subcommand;
-use harmonica_audio::{Waveform, load, save};
+use harmonica_audio::{Waveform, condition, load, save};
 use harmonica_codec::{
     AudioCodec, Bandwidth, CodecTokens, MelRvq, import_encodec, open, open_encodec, read_tokens, write_tokens,
 };
 use harmonica_config_schema::CodebookIndex;
-use harmonica_data::{Manifest, Split, TokenCache, condition};
+use harmonica_data::{Manifest, Split, TokenCache};
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -35,6 +35,26 @@ pub struct ArOutput {
     pub attention: TextAttention,
 }
 
+/// What an utterance is written from.
+#[derive(Debug, Clone, Copy)]
+pub struct ArRequest<'a> {
+    /// Symbols: of the prompt's transcript and a separator, where there is one, then of the text.
+    pub text: &'a [i32],
+    /// How many symbols stand before the text itself; they are not spoken.
+    pub n_transcript: usize,
+    /// Speaker (`speaker = "embedding"`).
+    pub speaker: i32,
+    /// Codebook 1 of the reference (`speaker = "prompt"`).
+    pub prompt: &'a [i32],
+}
+
+impl<'a> ArRequest<'a> {
+    /// A text in the voice of a speaker that the model knows by name.
+    pub fn new(text: &'a [i32], speaker: i32) -> Self {
+        Self { text, n_transcript: 0, speaker, prompt: &[] }
+    }
+}
+
 /// Draws codebook 1.
 #[derive(Debug, Clone)]
 pub struct ArDecoder {
@@ -61,13 +81,12 @@ impl ArDecoder {
     pub fn decode(
         &self,
         model: &ArModel,
-        text: &[i32],
-        speaker: i32,
-        prompt: &[i32],
+        request: &ArRequest<'_>,
         seed: u64,
         mut on_frame: impl FnMut(usize) -> bool,
     ) -> Result<ArOutput, ModelError> {
-        let (min_frames, max_frames) = self.bounds(text.len());
+        let ArRequest { text, n_transcript, speaker, prompt } = *request;
+        let (min_frames, max_frames) = self.bounds(text.len().saturating_sub(n_transcript));
         let max_frames = max_frames.min(model.max_frames().saturating_sub(prompt.len()));
         let mut cache = model.start(text, speaker, prompt)?;
         let start = cache.position();

@@ -10,7 +10,7 @@ mod nar;
 mod ranking;
 
 pub use alignment::TextAttention;
-pub use ar::{ArDecoder, ArOutput, ArStop};
+pub use ar::{ArDecoder, ArOutput, ArRequest, ArStop};
 pub use filter::LogitFilter;
 pub(crate) use filter::draw;
 pub use guard::{LoopEvent, LoopKind, trailing_loop};

@@ -27,6 +27,7 @@ fn gelu_at(x: f32) -> f32 {
 }
 
 #[inline(always)]
+#[cfg(feature = "autodiff")]
 fn gelu_slope(x: f32) -> f32 {
     let t = tanh(GELU_SCALE * (x + GELU_CUBE * x * x * x));
     0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU_SCALE * (1.0 + 3.0 * GELU_CUBE * x * x)
@@ -55,6 +56,7 @@ pub(crate) fn gelu(x: &[f32]) -> Vec<f32> {
 }
 
 /// Replaces the gradient of the output by that of the input.
+#[cfg(feature = "autodiff")]
 pub(crate) fn gelu_backward(x: &[f32], grad: &mut [f32]) {
     by_rows(grad, 1, |first, grad| {
         let x = &x[first..first + grad.len()];
@@ -133,6 +135,7 @@ pub(crate) fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32]) -> (Vec<f32>, V
 }
 
 /// Replaces the gradient of the output by that of the input; returns the gradients of gamma and beta.
+#[cfg(feature = "autodiff")]
 pub(crate) fn layer_norm_backward(
     x: &[f32],
     gamma: &[f32],
@@ -296,6 +299,7 @@ pub(crate) fn attention(
 }
 
 /// Gradients of queries, keys and values.
+#[cfg(feature = "autodiff")]
 pub(crate) fn attention_backward(
     q: &[f32],
     k: &[f32],
@@ -383,6 +387,7 @@ pub(crate) fn cross_entropy(logits: &[f32], targets: &[usize], smoothing: f32) -
 }
 
 /// Gradient of the logits; `grad` is that of each row's loss.
+#[cfg(feature = "autodiff")]
 pub(crate) fn cross_entropy_backward(
     logits: &[f32],
     targets: &[usize],
