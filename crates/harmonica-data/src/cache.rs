@@ -376,6 +376,13 @@ pub(crate) mod tests {
         TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &shard, None).unwrap()
     }
 
+    impl TokenCache {
+        /// Changes each utterance, given with its place, past all checks.
+        pub(crate) fn edit(&mut self, change: impl FnMut((usize, &mut CachedUtterance))) {
+            self.utterances.iter_mut().enumerate().for_each(change);
+        }
+    }
+
     fn shard() -> Vec<u8> {
         shard_bytes(&Fingerprint::of(&"settings"), 2, Vec::new(), &[1, 2, 3, 4, 5, 6]).unwrap()
     }

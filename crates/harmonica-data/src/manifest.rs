@@ -4,6 +4,7 @@
 //! Invariant: every audio path lies inside the corpus directory, ids are unique and safe as file names.
 
 use crate::{DataError, layouts};
+use harmonica_audio::{Waveform, load_bytes};
 use harmonica_config_schema::{CorpusLayout, DataConfig, Fingerprint};
 use harmonica_storage::{is_plain_name, stays_inside};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,15 @@ pub struct Utterance {
     pub speaker: String,
     /// Split, where the corpus names one.
     pub split: Option<Split>,
+}
+
+impl Utterance {
+    /// Its part of the waveform of its file.
+    pub(crate) fn cut(&self, waveform: Waveform) -> Waveform {
+        let Some(Segment { start_s, duration_s }) = self.segment else { return waveform };
+        let at = |s: f64| (s * f64::from(waveform.sample_rate_hz())).round() as usize;
+        waveform.slice(at(start_s), at(start_s + duration_s))
+    }
 }
 
 /// What an importer could make no utterance of.
@@ -164,6 +174,24 @@ impl Manifest {
             }
         }
         Ok(path)
+    }
+
+    /// The bytes of the audio file of an utterance; where it is a segment, those of the whole file.
+    ///
+    /// # Errors
+    /// As [`Self::audio_path`].
+    pub fn audio_bytes(&self, utterance: &Utterance, follow_links_outside: bool) -> Result<Vec<u8>, DataError> {
+        Ok(harmonica_audio::read(&self.audio_path(utterance, follow_links_outside)?)?)
+    }
+
+    /// What an utterance sounds like, without any conditioning.
+    ///
+    /// # Errors
+    /// As [`Self::audio_path`], and audio that cannot be decoded.
+    pub fn waveform(&self, utterance: &Utterance, follow_links_outside: bool) -> Result<Waveform, DataError> {
+        let bytes = self.audio_bytes(utterance, follow_links_outside)?;
+        let whole = load_bytes(&bytes, &utterance.audio.display().to_string())?;
+        Ok(utterance.cut(whole))
     }
 
     /// Hash of every row; part of the cache fingerprint.

@@ -1,11 +1,12 @@
 //! `data`: unpack and check corpora, and see how their batches are spread.
 
+use crate::commands::slices::{self, HeldOutSplit};
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::{Subcommand, ValueEnum};
 use harmonica_config_schema::{CorpusLayout, ExperimentConfig};
-use harmonica_data::{BatchPlan, DataError, Manifest, Split, TokenCache, check, unpack};
+use harmonica_data::{BatchPlan, DataError, Manifest, SliceSizes, Split, TokenCache, check, unpack};
 use harmonica_text::{TextTokenizer, Vocab};
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,29 @@ pub(crate) enum DataCommand {
         #[command(flatten)]
         config: ConfigArguments,
     },
+    /// Fix slices of what is held out as suites: short, medium, long, rare symbols, single speakers
+    ///
+    /// The cache must be there. Recordings are copied to OUTPUT/audio, hashes go into OUTPUT/fingerprints.json, and a
+    /// suite that changed since is refused when it is evaluated. A directory of other slices is left as it is.
+    #[command(
+        after_help = "Example: harmonica-lab data slices --config configs/demo.toml --output runs/demo/slices"
+    )]
+    Slices {
+        /// Where the suites go
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// Which utterances are divided
+        #[arg(long, default_value = "test")]
+        split: HeldOutSplit,
+        /// Most sentences of a slice
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        sentences: u32,
+        /// Most speakers that have a slice of their own
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        speakers: usize,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
     /// Say how the batches of an epoch are spread over speakers, lengths and symbols
     #[command(
         after_help = "Example: harmonica-lab data balance --config configs/demo.toml --set data.sampling.kind=stratified"
@@ -106,6 +130,10 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
             let words =
                 format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
             out.result(&report, &words);
+        }
+        DataCommand::Slices { output, split, sentences, speakers, config } => {
+            let sizes = SliceSizes { sentences: sentences as usize, speakers };
+            slices::run(&config.load()?, split, sizes, &output, out)?;
         }
         DataCommand::Balance { epoch, config } => balance(epoch, &config.load()?, out)?,
     }
