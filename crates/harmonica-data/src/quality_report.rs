@@ -92,8 +92,21 @@ impl QualityReport {
     /// # Errors
     /// A figure that cannot be written down.
     pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 4], DataError> {
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
+        let (json, (csv, page)) =
+            rayon::join(|| serde_json::to_vec_pretty(self), || rayon::join(|| self.csv(), || quality_page::page(self)));
+        let json = json.map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
+        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
+        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
+        Ok([
+            ("quality.json", json),
+            ("quality.csv", csv.into_bytes()),
+            ("blacklist.txt", blacklist.into_bytes()),
+            ("quality.html", page.into_bytes()),
+        ])
+    }
+
+    /// A line an utterance.
+    fn csv(&self) -> String {
         let mut csv =
             "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db,voiced_share,sample_rate_hz,chars_per_s,rate_deviation\n"
                 .to_owned();
@@ -124,15 +137,7 @@ impl QualityReport {
                 figure(row.rate_deviation)
             ));
         }
-        let page = quality_page::page(self).into_bytes();
-        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
-        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
-        Ok([
-            ("quality.json", json),
-            ("quality.csv", csv.into_bytes()),
-            ("blacklist.txt", blacklist.into_bytes()),
-            ("quality.html", page),
-        ])
+        csv
     }
 }
 
