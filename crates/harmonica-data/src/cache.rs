@@ -228,7 +228,7 @@ impl TokenCache {
         // What was learned on the way is part of the cache too.
         for name in sealed.files().filter(|name| ![FINGERPRINT, INDEX].contains(name)) {
             if !name.starts_with("shards/") {
-                read(name)?;
+                sealed.map(name).map_err(damaged)?;
             }
         }
         let shard = |name: &str| sealed.map(name).map(ShardBytes::Mapped).map_err(damaged);

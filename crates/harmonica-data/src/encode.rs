@@ -118,8 +118,7 @@ impl RowEncoder<'_> {
             *is_reused = true;
             return Ok(());
         }
-        let name = format!("{}", utterance.audio.display());
-        let waveform = clocked(&mut seconds.decode, || load_bytes(&bytes, &name));
+        let waveform = clocked(&mut seconds.decode, || load_bytes(&bytes, &utterance.place()));
         let waveform = waveform.map_err(|error| unreadable(&error))?;
         let (waveform, stats) = clocked(&mut seconds.measure, || {
             let waveform = condition(utterance.cut(waveform), &self.config.data.audio)

@@ -27,6 +27,7 @@ mod slices;
 mod splits;
 mod stages;
 mod strata;
+mod suspects;
 mod tally;
 mod work;
 
@@ -46,5 +47,6 @@ pub use quality_report::{QualityReport, QualityRow};
 pub use slices::{HeldOut, Slice, SliceSizes, slices};
 pub use stages::{StageSeconds, process_time};
 pub use strata::{Balance, Strata};
+pub use suspects::read_cross_entropies;
 pub use tally::Effort;
 pub use work::ShardShare;

@@ -57,6 +57,9 @@ pub struct Utterance {
     pub corpus: String,
     /// Audio file, relative to the corpus.
     pub audio: PathBuf,
+    /// Row of the table that it is embedded in, counted from 0, where its file is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
     /// Which part of the file it is, where it is not all of it.
     pub segment: Option<Segment>,
     /// Transcript as written.
@@ -68,6 +71,12 @@ pub struct Utterance {
 }
 
 impl Utterance {
+    /// Where its audio is, for messages.
+    pub(crate) fn place(&self) -> String {
+        let file = self.audio.display().to_string();
+        self.row.map_or(file.clone(), |row| format!("{file} row {row}"))
+    }
+
     /// Its part of the waveform of its file.
     pub(crate) fn cut(&self, waveform: Waveform) -> Waveform {
         let Some(Segment { start_s, duration_s }) = self.segment else { return waveform };
@@ -176,12 +185,20 @@ impl Manifest {
         Ok(path)
     }
 
-    /// The bytes of the audio file of an utterance; where it is a segment, those of the whole file.
+    /// The bytes of the audio file of an utterance, or of its row of a table; where it is a segment, those of the whole file.
     ///
     /// # Errors
-    /// As [`Self::audio_path`].
-    pub fn audio_bytes(&self, utterance: &Utterance, follow_links_outside: bool) -> Result<Vec<u8>, DataError> {
-        Ok(harmonica_audio::read(&self.audio_path(utterance, follow_links_outside)?)?)
+    /// As [`Self::audio_path`], and a table that cannot be read.
+    pub fn audio_bytes(
+        &self,
+        utterance: &Utterance,
+        follow_links_outside: bool,
+    ) -> Result<Vec<u8>, DataError> {
+        let path = self.audio_path(utterance, follow_links_outside)?;
+        match utterance.row {
+            None => Ok(harmonica_audio::read(&path)?),
+            Some(row) => layouts::embedded(&path, row),
+        }
     }
 
     /// What an utterance sounds like, without any conditioning.
@@ -190,13 +207,13 @@ impl Manifest {
     /// As [`Self::audio_path`], and audio that cannot be decoded.
     pub fn waveform(&self, utterance: &Utterance, follow_links_outside: bool) -> Result<Waveform, DataError> {
         let bytes = self.audio_bytes(utterance, follow_links_outside)?;
-        let whole = load_bytes(&bytes, &utterance.audio.display().to_string())?;
+        let whole = load_bytes(&bytes, &utterance.place())?;
         Ok(utterance.cut(whole))
     }
 
     /// Hash of every row; part of the cache fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&(&self.utterances, &self.skipped))
+        Fingerprint::of_lists(&self.utterances, &self.skipped)
     }
 }
 

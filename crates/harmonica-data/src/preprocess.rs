@@ -192,7 +192,8 @@ impl<'a> Preprocessor<'a> {
             codec: Some(self.codec),
             reuse: &reuse,
         };
-        let tally = Tally::new(bench.shards(share).iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
+        let tally =
+            Tally::new(bench.shards(share).iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
         tally.add(|effort| effort.stages.plan += plan_s);
         bench.open()?;
         let line = ShardLine { encoder: &encoder, bench: &bench, settings: &settings, tally: &tally };
@@ -246,6 +247,7 @@ impl<'a> Preprocessor<'a> {
         require_space(dir, bytes / 64 + (1 << 16))?;
         content.write(dir, &wanted, &shards, &report.files()?)?;
         drop(claim);
+        drop(rows);
         clear_benches(dir)?;
         Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort, was_current: false })
     }

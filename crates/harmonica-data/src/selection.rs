@@ -101,7 +101,7 @@ pub(crate) fn select(
 }
 
 /// Median, and the standard deviation that the median absolute deviation stands for; never zero.
-fn median_and_spread(mut values: Vec<f64>) -> (f64, f64) {
+pub(crate) fn median_and_spread(mut values: Vec<f64>) -> (f64, f64) {
     let median = |values: &mut Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(0.0)

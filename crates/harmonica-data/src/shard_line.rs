@@ -36,11 +36,7 @@ struct Encoded {
 
 impl<P: FnMut(&Effort) + Send> ShardLine<'_, P> {
     /// Makes the shards of a share that nobody else makes and waits for the others, unless the whole cache is finished meanwhile.
-    pub(crate) fn run(
-        &self,
-        share: ShardShare,
-        is_finished: impl Fn() -> bool,
-    ) -> Result<(), DataError> {
+    pub(crate) fn run(&self, share: ShardShare, is_finished: impl Fn() -> bool) -> Result<(), DataError> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(1);
             let writer = scope.spawn(|| self.write_all(receiver));

@@ -226,7 +226,10 @@ mod tests {
         for changed in [whole.replace("two", "too"), fewer, whole.replace("ann", "bob")] {
             std::fs::write(&path, changed).unwrap();
             let error = EvalSuite::read(&path).unwrap_err().to_string();
-            assert!(error.contains(fingerprints["short"].as_str()) && error.contains("short.jsonl"), "{error}");
+            assert!(
+                error.contains(fingerprints["short"].as_str()) && error.contains("short.jsonl"),
+                "{error}"
+            );
         }
         // Another spelling of the same sentences is the same suite.
         std::fs::write(&path, whole.replace("\",", "\" ,").replace('\n', "\n\n")).unwrap();
@@ -257,10 +260,7 @@ mod tests {
         let mut other = b;
         other.sentences[0].text = "three".into();
         let error = EvalSuite::fix(dir.path(), &[a, other]).unwrap_err();
-        assert!(
-            matches!(&error, EvalError::FixedSuites { differing, .. } if *differing == ["b"]),
-            "{error}"
-        );
+        assert!(matches!(&error, EvalError::FixedSuites { differing, .. } if *differing == ["b"]), "{error}");
     }
 
     #[test]

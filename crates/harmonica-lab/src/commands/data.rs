@@ -6,7 +6,9 @@ use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::{Subcommand, ValueEnum};
 use harmonica_config_schema::{CorpusLayout, ExperimentConfig};
-use harmonica_data::{BatchPlan, DataError, Manifest, SliceSizes, Split, TokenCache, check, unpack};
+use harmonica_data::{
+    BatchPlan, DataError, Manifest, SliceSizes, Split, TokenCache, check, read_cross_entropies, unpack,
+};
 use harmonica_text::{TextTokenizer, Vocab};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,8 @@ pub(crate) enum Layout {
     Nemo,
     /// Lhotse's cuts.jsonl, or recordings.jsonl and supervisions.jsonl
     Lhotse,
+    /// Hugging Face's *.parquet with audio in them, in programs built with --features parquet
+    Parquet,
 }
 
 impl From<Layout> for CorpusLayout {
@@ -39,6 +43,7 @@ impl From<Layout> for CorpusLayout {
             Layout::CommonVoice => Self::CommonVoice,
             Layout::Nemo => Self::Nemo,
             Layout::Lhotse => Self::Lhotse,
+            Layout::Parquet => Self::Parquet,
         }
     }
 }
@@ -70,6 +75,9 @@ pub(crate) enum DataCommand {
         /// Where quality.json, quality.csv, blacklist.txt and quality.html go
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// What a model makes of each utterance, a line each: id, tab, nats a token. Suspected transcripts are listed
+        #[arg(long, value_name = "FILE")]
+        cross_entropies: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigArguments,
     },
@@ -118,17 +126,32 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
                 &format!("{n} utterances in {}", corpus.display()),
             );
         }
-        DataCommand::Check { corpus, layout, output, config } => {
+        DataCommand::Check { corpus, layout, output, cross_entropies, config } => {
             let config = config.load()?;
+            // Before an hour of measuring, not after it.
+            let figures = cross_entropies.as_deref().map(read_cross_entropies).transpose()?;
             let manifest = Manifest::read(&corpus, layout.into())?;
             let mut meter = Meter::new(manifest.utterances.len(), "check");
             let tokenizer = TextTokenizer::new(Vocab::english());
             let report = check(&manifest, &config, &tokenizer, |effort| meter.at(effort.rows_done))?;
+            let mut words =
+                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
+            let report = match figures {
+                None => report,
+                Some(figures) => report.with_cross_entropies(figures)?,
+            };
+            let suspects = report.suspects();
+            for row in suspects.iter().take(10) {
+                let [nats, far] =
+                    [row.cross_entropy, row.cross_entropy_deviation].map(Option::unwrap_or_default);
+                words.push_str(&format!("\n{}: {nats:.3} nats, {far:.1} deviations: {}", row.id, row.text));
+            }
+            if suspects.len() > 10 {
+                words.push_str(&format!("\nand {} more suspected transcripts", suspects.len() - 10));
+            }
             if let Some(dir) = output {
                 report.write(&dir)?;
             }
-            let words =
-                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
             out.result(&report, &words);
         }
         DataCommand::Slices { output, split, sentences, speakers, config } => {

@@ -70,7 +70,12 @@ pub(crate) fn run(
     let lines: Vec<String> = written
         .iter()
         .map(|slice| {
-            format!("{}: {} sentences, fingerprint {}", slice.path.display(), slice.sentences, slice.fingerprint)
+            format!(
+                "{}: {} sentences, fingerprint {}",
+                slice.path.display(),
+                slice.sentences,
+                slice.fingerprint
+            )
         })
         .collect();
     out.result(&serde_json::json!({ "slices": written }), &lines.join("\n"));
@@ -142,7 +147,7 @@ impl<'a> Corpus<'a> {
         Self { cache, manifest, rows, follow }
     }
 
-    /// Where the recording of an utterance goes, and its bytes; a part of a file becomes a file of its own.
+    /// Where the recording of an utterance goes, and its bytes; what is a part of a file becomes a file of its own.
     fn recording(&self, utterance: usize) -> Result<(PathBuf, Vec<u8>), Failure> {
         let id = &self.cache.utterances()[utterance].id;
         // The cache was made from this manifest, as its fingerprint says.
@@ -151,10 +156,123 @@ impl<'a> Corpus<'a> {
         })?;
         let name = |ending: &str| Path::new("audio").join(format!("{id}.{ending}"));
         match row.audio.extension().and_then(|ending| ending.to_str()) {
-            Some(ending) if row.segment.is_none() => {
+            Some(ending) if row.segment.is_none() && row.row.is_none() => {
                 Ok((name(ending), self.manifest.audio_bytes(row, self.follow)?))
             }
             _ => Ok((name("wav"), wav_bytes(&self.manifest.waveform(row, self.follow)?)?)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harmonica_audio::{Waveform, save};
+    use harmonica_codec::MelRvq;
+    use harmonica_config_schema::MelRvqConfig;
+    use harmonica_data::Preprocessor;
+    use harmonica_text::{TextTokenizer, Vocab};
+
+    /// A buzz that is another one for every `i`.
+    fn buzz(i: usize) -> Waveform {
+        let n = 14_000 + 400 * i;
+        let pitch = 100.0 + 7.0 * i as f32;
+        let sample = |s: usize| {
+            let phase = std::f32::consts::TAU * pitch * s as f32 / 16_000.0;
+            (1..9).map(|k| (k as f32 * phase).sin() / k as f32).sum::<f32>() * 0.2
+        };
+        Waveform::new((0..n).map(sample).collect(), 16_000)
+    }
+
+    /// A corpus whose table stands in the order of `rows`, and its cache: every third utterance is for the test.
+    fn corpus(dir: &Path, rows: impl Iterator<Item = usize>) -> (TokenCache, Manifest) {
+        let corpus = dir.join("corpus");
+        std::fs::create_dir_all(corpus.join("wavs")).unwrap();
+        let mut table = String::new();
+        for i in rows {
+            save(&corpus.join(format!("wavs/u{i:02}.wav")), &buzz(i)).unwrap();
+            let split = ["train", "valid", "test"][i % 3];
+            let text = ["open", "the", "red", "box"][i % 4];
+            table.push_str(&format!("u{i:02}|{text} {text}|{text} {text}|voice{}|{split}\n", i % 2));
+        }
+        std::fs::write(corpus.join("metadata.csv"), table).unwrap();
+        let mut config = ExperimentConfig::default();
+        config.data.corpus_dir = corpus.display().to_string();
+        config.data.quality.min_snr_db = -100.0;
+        config.data.audio.trim = false;
+        let small = MelRvqConfig {
+            n_codebooks: 2,
+            codebook_size: 8,
+            n_components: 8,
+            kmeans_iterations: 2,
+            ..MelRvqConfig::default()
+        };
+        let codec = MelRvq::fit(&small, (0..6).map(buzz), |_, _| ()).unwrap();
+        let manifest = Manifest::of(&config.data).unwrap();
+        let tokenizer = TextTokenizer::new(Vocab::english());
+        let work = Preprocessor::new(&manifest, &config, &codec, &tokenizer);
+        (work.make(&dir.join("cache"), |_| ()).unwrap().cache, manifest)
+    }
+
+    fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for at in [dir.to_owned(), dir.join("audio")] {
+            for entry in std::fs::read_dir(&at).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let name = path.strip_prefix(dir).unwrap().to_owned();
+                    found.insert(name, std::fs::read(path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    const SIZES: SliceSizes = SliceSizes { sentences: 4, speakers: 2 };
+
+    #[test]
+    fn slices_are_the_same_bytes_whatever_the_threads_and_the_order_of_the_corpus() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = |name: &str, threads: usize, rows: Vec<usize>| {
+            let (cache, manifest) = corpus(&dir.path().join(name), rows.into_iter());
+            let output = dir.path().join(name).join("slices");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let slices = slices(&cache, HeldOut::Test, SIZES).unwrap();
+            let told = pool.install(|| fix(&cache, &manifest, &slices, &output, false)).unwrap();
+            (told, files(&output))
+        };
+        let (told, one) = written("one", 1, (0..30).collect());
+        let (_, other) = written("other", 3, (0..30).rev().collect());
+        assert_eq!(told.len(), 6);
+        assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+        assert!(one == other);
+        for slice in told {
+            let suite = EvalSuite::read(&slice.path).unwrap();
+            assert_eq!((suite.sentences.len(), suite.fingerprint()), (slice.sentences, slice.fingerprint));
+            for sentence in suite.sentences {
+                let number: usize = sentence.id[1..].parse().unwrap();
+                assert_eq!(number % 3, 2, "{} is not for the test", sentence.id);
+                assert_eq!(harmonica_audio::load(&suite.root.join(sentence.audio.unwrap())).unwrap(), {
+                    let corpus = dir.path().join("one/corpus/wavs");
+                    harmonica_audio::load(&corpus.join(format!("{}.wav", sentence.id))).unwrap()
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn other_slices_never_take_the_place_of_fixed_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, manifest) = corpus(dir.path(), 0..30);
+        let output = dir.path().join("slices");
+        let fixed =
+            |sizes| fix(&cache, &manifest, &slices(&cache, HeldOut::Test, sizes).unwrap(), &output, false);
+        fixed(SIZES).unwrap();
+        let before = files(&output);
+        let failure = fixed(SliceSizes { sentences: 2, ..SIZES }).unwrap_err();
+        assert!(failure.code == 1 && failure.message.contains("short"), "{}", failure.message);
+        assert!(files(&output) == before);
+        fixed(SIZES).unwrap();
+        assert!(files(&output) == before);
     }
 }
