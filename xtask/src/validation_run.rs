@@ -23,7 +23,8 @@ pub(crate) struct ValidationRunArguments {
     /// Where everything goes; runs/NAME of the configuration's name if left out
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Sentences to evaluate on, a slice a file; the committed open ones if left out
+    /// Sentences to evaluate on, a slice a file; slices of the run's own test split if left out, and the committed open ones
+    /// where it has none
     #[arg(long = "suite", value_name = "FILE")]
     suites: Vec<PathBuf>,
     /// Recognizer command with {wav} or {list} in it, to measure word errors
@@ -37,7 +38,7 @@ pub(crate) struct ValidationRunArguments {
     check_only: bool,
 }
 
-/// The slices that every run without others is evaluated on.
+/// The slices that a run without others and without a test split of its own is evaluated on.
 const SLICES: [&str; 3] = ["open-short", "open-medium", "open-repeats"];
 
 struct Run<'a> {
@@ -112,6 +113,24 @@ fn preflight(run: &Run<'_>, suites: &[PathBuf]) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n  ")) }
 }
 
+/// Slices of what the run's own corpus holds out for the test; the committed ones where that is nothing.
+fn own_slices(run: &Run<'_>) -> Result<Vec<PathBuf>> {
+    let mut fix = run.configured(&["data", "slices", "--json"]);
+    fix.arg("--output").arg(run.dir.join("slices"));
+    let told = fix.output().map_err(|e| format!("cannot run {fix:?}: {e}"))?;
+    let value: Value = serde_json::from_slice(&told.stdout).map_err(|e| format!("{fix:?}: {e}"))?;
+    if told.status.success() {
+        let slices = value.get("slices").and_then(Value::as_array).into_iter().flatten();
+        return Ok(slices.filter_map(|slice| Some(slice.get("path")?.as_str()?.into())).collect());
+    }
+    if value.get("empty_split").is_some() {
+        say("the corpus holds nothing out for the test: the committed slices are used");
+        return Ok(SLICES.map(|slice| root().join(format!("configs/suites/{slice}.jsonl"))).to_vec());
+    }
+    let why = value.get("error").and_then(Value::as_str).unwrap_or("it failed without a word");
+    Err(format!("cannot fix slices in `{}`: {why}", run.dir.join("slices").display()))
+}
+
 /// The checkpoint that a run's own rule chose.
 fn best_checkpoint(run: &Path) -> Result<PathBuf> {
     let path = run.join("best.json");
@@ -138,13 +157,8 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     let config: Value = serde_json::from_str(&shell::capture(&mut show)?).map_err(|e| e.to_string())?;
     let name = config.get("name").and_then(Value::as_str).unwrap_or("unnamed");
     let dir = arguments.output.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let suites: Vec<PathBuf> = if arguments.suites.is_empty() {
-        SLICES.map(|slice| root().join(format!("configs/suites/{slice}.jsonl"))).to_vec()
-    } else {
-        arguments.suites.clone()
-    };
     let run = Run { arguments, binaries, config, dir };
-    preflight(&run, &suites)?;
+    preflight(&run, &arguments.suites)?;
     stop_criteria(&run.config).iter().for_each(|words| say(words));
     if arguments.check_only {
         say("everything that can be checked is in order");
@@ -157,6 +171,8 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
         shell::run(fit.arg("--corpus").arg(&corpus).arg("--output").arg(&codec))?;
     }
     shell::run(run.configured(&["preprocess"]).arg("--report-dir").arg(run.dir.join("quality")))?;
+    // Before hours of training, so that nobody chooses them afterwards.
+    let suites = if arguments.suites.is_empty() { own_slices(&run)? } else { arguments.suites.clone() };
     let mut checkpoints = Vec::new();
     for model in ["ar", "nar"] {
         let at = run.dir.join(model);

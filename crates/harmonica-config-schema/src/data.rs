@@ -26,6 +26,9 @@ pub enum CorpusLayout {
     Nemo,
     /// Lhotse: `cuts.jsonl`, or `recordings.jsonl` and `supervisions.jsonl`.
     Lhotse,
+    /// Hugging Face: `*.parquet` with columns `audio` (`bytes`, `path`), `text` and optionally `speaker_id`, `id`; of programs
+    /// built with `--features parquet`.
+    Parquet,
 }
 
 /// How loudness is levelled.

@@ -9,6 +9,7 @@ use crate::{CacheFingerprint, DataError, Split};
 use harmonica_config_schema::{CodecSpec, Fingerprint};
 use harmonica_storage::{FileCheck, Mapped, Sealed, Staged, StorageError, stays_inside};
 use harmonica_text::Vocab;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -84,13 +85,15 @@ impl Content {
     ) -> Result<(), DataError> {
         let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
         let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
-        let mut names = Vec::new();
-        for (i, path) in shards.iter().enumerate() {
+        let named = |(i, path): (usize, &PathBuf)| {
             let bytes =
                 Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
-            let name = format!("shards/{i:06}-{}.shard", &Fingerprint::of_bytes(&bytes).as_str()[..16]);
-            staged.link(&name, path)?;
-            names.push(name);
+            Ok(format!("shards/{i:06}-{}.shard", &Fingerprint::of_bytes(&bytes).as_str()[..16]))
+        };
+        let names: Vec<String> =
+            shards.par_iter().enumerate().map(named).collect::<Result<_, DataError>>()?;
+        for (name, path) in names.iter().zip(shards) {
+            staged.link(name, path)?;
         }
         let index = Index {
             format_version: FORMAT_VERSION,
@@ -225,7 +228,7 @@ impl TokenCache {
         // What was learned on the way is part of the cache too.
         for name in sealed.files().filter(|name| ![FINGERPRINT, INDEX].contains(name)) {
             if !name.starts_with("shards/") {
-                read(name)?;
+                sealed.map(name).map_err(damaged)?;
             }
         }
         let shard = |name: &str| sealed.map(name).map(ShardBytes::Mapped).map_err(damaged);
@@ -250,7 +253,7 @@ impl TokenCache {
         dir: &Path,
         fingerprint: &[u8],
         index: &[u8],
-        shard: impl Fn(&str) -> Result<ShardBytes, DataError>,
+        shard: impl Fn(&str) -> Result<ShardBytes, DataError> + Sync,
         wanted: Option<&CacheFingerprint>,
     ) -> Result<Self, DataError> {
         let damaged = |reason: String| DataError::DamagedCache { path: dir.to_owned(), reason };
@@ -270,7 +273,7 @@ impl TokenCache {
         for (i, utterance) in index.utterances.iter().enumerate() {
             by_voice.entry((utterance.speaker, utterance.split)).or_default().push(i);
         }
-        let shards = index.shards.iter().map(|name| shard(name)).collect::<Result<_, _>>()?;
+        let shards = index.shards.par_iter().map(|name| shard(name)).collect::<Result<_, _>>()?;
         let cache = Self {
             spec: index.spec,
             vocab: index.vocab,
@@ -374,6 +377,13 @@ pub(crate) mod tests {
             "utterances": utterances.collect::<Vec<_>>(),
         });
         TokenCache::open_bytes(Path::new("cache"), b"{}", index.to_string().as_bytes(), &shard, None).unwrap()
+    }
+
+    impl TokenCache {
+        /// Changes each utterance, given with its place, past all checks.
+        pub(crate) fn edit(&mut self, change: impl FnMut((usize, &mut CachedUtterance))) {
+            self.utterances.iter_mut().enumerate().for_each(change);
+        }
     }
 
     fn shard() -> Vec<u8> {

@@ -45,8 +45,7 @@ pub(crate) fn settings(config: &AudioConfig, codec: &dyn AudioCodec) -> Fingerpr
 
 /// Hash of the audio of a row; `None` where it cannot be read.
 pub(crate) fn source(manifest: &Manifest, utterance: &Utterance, follow: bool) -> Option<Fingerprint> {
-    let path = manifest.audio_path(utterance, follow).ok()?;
-    Some(source_of(utterance, &harmonica_audio::read(&path).ok()?))
+    Some(source_of(utterance, &manifest.audio_bytes(utterance, follow).ok()?))
 }
 
 fn source_of(utterance: &Utterance, bytes: &[u8]) -> Fingerprint {
@@ -81,12 +80,11 @@ impl RowEncoder<'_> {
         let unreadable = |error: &dyn std::error::Error| ("unreadable_audio", error.to_string());
         let EncodedRow { row, codes, is_reused, seconds } = done;
         let bytes = clocked(&mut seconds.read, || {
-            let path = self.manifest.audio_path(utterance, self.config.data.follow_links_outside);
-            let path = path.map_err(|error| match error {
+            let bytes = self.manifest.audio_bytes(utterance, self.config.data.follow_links_outside);
+            let bytes = bytes.map_err(|error| match error {
                 DataError::OutsideCorpus { .. } => ("outside_corpus", error.to_string()),
                 other => unreadable(&other),
             })?;
-            let bytes = harmonica_audio::read(&path).map_err(|error| unreadable(&error))?;
             row.source = Some(source_of(utterance, &bytes));
             Ok(bytes)
         })?;
@@ -105,20 +103,11 @@ impl RowEncoder<'_> {
             *is_reused = true;
             return Ok(());
         }
-        let name = format!("{}", utterance.audio.display());
-        let waveform = clocked(&mut seconds.decode, || load_bytes(&bytes, &name));
+        let waveform = clocked(&mut seconds.decode, || load_bytes(&bytes, &utterance.place()));
         let waveform = waveform.map_err(|error| unreadable(&error))?;
         let (waveform, stats) = clocked(&mut seconds.measure, || {
-            let rate = f64::from(waveform.sample_rate_hz());
-            let waveform = match utterance.segment {
-                None => waveform,
-                Some(segment) => {
-                    let at = |s: f64| (s * rate).round() as usize;
-                    waveform.slice(at(segment.start_s), at(segment.start_s + segment.duration_s))
-                }
-            };
-            let waveform =
-                condition(waveform, &self.config.data.audio).map_err(|error| unreadable(&error))?;
+            let waveform = condition(utterance.cut(waveform), &self.config.data.audio)
+                .map_err(|error| unreadable(&error))?;
             let stats = measure(&waveform);
             Ok((waveform, stats))
         })?;

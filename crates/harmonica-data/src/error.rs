@@ -31,6 +31,26 @@ pub enum DataError {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// A table with audio in it cannot be read.
+    #[error("cannot use the table `{}`: {reason}; download it again, or leave it out", path.display())]
+    Table {
+        /// The table, or the corpus that has none.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Figures of an utterance that a corpus does not have.
+    #[error("the corpus has no utterance `{id}`; are the figures of another corpus?")]
+    UnknownUtterance {
+        /// Its name.
+        id: String,
+    },
+    /// A layout that this program was built without.
+    #[error("the corpus `{}` holds tables with audio in them, which this program was built without; build it with `--features parquet`", path.display())]
+    NotBuilt {
+        /// The corpus.
+        path: PathBuf,
+    },
     /// Audio is a link that leads out of the corpus.
     #[error("`{}` leads out of the corpus, to `{}`; copy it there, or set data.follow_links_outside = true", path.display(), target.display())]
     OutsideCorpus {

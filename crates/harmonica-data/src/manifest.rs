@@ -4,6 +4,7 @@
 //! Invariant: every audio path lies inside the corpus directory, ids are unique and safe as file names.
 
 use crate::{DataError, layouts};
+use harmonica_audio::{Waveform, load_bytes};
 use harmonica_config_schema::{CorpusLayout, DataConfig, Fingerprint};
 use harmonica_storage::{is_plain_name, stays_inside};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Utterance {
     pub corpus: String,
     /// Audio file, relative to the corpus.
     pub audio: PathBuf,
+    /// Row of the table that it is embedded in, counted from 0, where its file is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
     /// Which part of the file it is, where it is not all of it.
     pub segment: Option<Segment>,
     /// Transcript as written.
@@ -64,6 +68,21 @@ pub struct Utterance {
     pub speaker: String,
     /// Split, where the corpus names one.
     pub split: Option<Split>,
+}
+
+impl Utterance {
+    /// Where its audio is, for messages.
+    pub(crate) fn place(&self) -> String {
+        let file = self.audio.display().to_string();
+        self.row.map_or(file.clone(), |row| format!("{file} row {row}"))
+    }
+
+    /// Its part of the waveform of its file.
+    pub(crate) fn cut(&self, waveform: Waveform) -> Waveform {
+        let Some(Segment { start_s, duration_s }) = self.segment else { return waveform };
+        let at = |s: f64| (s * f64::from(waveform.sample_rate_hz())).round() as usize;
+        waveform.slice(at(start_s), at(start_s + duration_s))
+    }
 }
 
 /// What an importer could make no utterance of.
@@ -166,9 +185,35 @@ impl Manifest {
         Ok(path)
     }
 
+    /// The bytes of the audio file of an utterance, or of its row of a table; where it is a segment, those of the whole file.
+    ///
+    /// # Errors
+    /// As [`Self::audio_path`], and a table that cannot be read.
+    pub fn audio_bytes(
+        &self,
+        utterance: &Utterance,
+        follow_links_outside: bool,
+    ) -> Result<Vec<u8>, DataError> {
+        let path = self.audio_path(utterance, follow_links_outside)?;
+        match utterance.row {
+            None => Ok(harmonica_audio::read(&path)?),
+            Some(row) => layouts::embedded(&path, row),
+        }
+    }
+
+    /// What an utterance sounds like, without any conditioning.
+    ///
+    /// # Errors
+    /// As [`Self::audio_path`], and audio that cannot be decoded.
+    pub fn waveform(&self, utterance: &Utterance, follow_links_outside: bool) -> Result<Waveform, DataError> {
+        let bytes = self.audio_bytes(utterance, follow_links_outside)?;
+        let whole = load_bytes(&bytes, &utterance.place())?;
+        Ok(utterance.cut(whole))
+    }
+
     /// Hash of every row; part of the cache fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&(&self.utterances, &self.skipped))
+        Fingerprint::of_lists(&self.utterances, &self.skipped)
     }
 }
 

@@ -7,45 +7,22 @@
 use crate::encode::{RowEncoder, settings, source};
 use crate::reuse::Reuse;
 use crate::selection::{Judged, select};
-use crate::shard::{Shard, ShardRow, shard_bytes};
+use crate::shard::{Shard, ShardRow};
+use crate::shard_line::{PATIENCE, ShardLine};
 use crate::splits::assign_splits;
-use crate::stages::{StageSeconds, clocked};
+use crate::stages::clocked_all;
+use crate::tally::{Effort, Tally};
 use crate::work::{Bench, ShardShare, clear_benches};
 use crate::{
     CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, Split, TokenCache,
 };
 use harmonica_codec::AudioCodec;
-use harmonica_config_schema::{ExperimentConfig, Fingerprint};
-use harmonica_storage::{Mapped, Sealed, StorageError, replace, require_space};
+use harmonica_config_schema::ExperimentConfig;
+use harmonica_storage::{Mapped, Sealed, require_space};
 use harmonica_text::{TextTokenizer, TextTokens};
 use rayon::prelude::*;
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long to wait for shards that other processes make before looking again.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// What was done so far by this process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Effort {
-    /// Rows of the corpus that this process is to see to, if no other does.
-    pub rows: usize,
-    /// Rows done, by this process or found done.
-    pub rows_done: usize,
-    /// Rows that were decoded anew.
-    pub rows_decoded: usize,
-    /// Rows that an earlier cache knew.
-    pub rows_reused: usize,
-    /// Shards made by this process.
-    pub shards_made: usize,
-    /// Seconds of audio decoded anew.
-    pub audio_s: f64,
-    /// Processor seconds by stage.
-    pub stages: StageSeconds,
-}
 
 /// A cache that was just made, or found as it should be.
 #[derive(Debug)]
@@ -99,39 +76,6 @@ pub fn check(
 fn report(filter: &QualityFilter, judged: Vec<Judged>) -> (QualityReport, Vec<Option<TextTokens>>) {
     let (rows, texts) = judged.into_iter().unzip();
     (QualityReport::new(filter.thresholds().clone(), rows), texts)
-}
-
-/// Counts what several threads do and tells somebody.
-struct Tally<P>(Mutex<(Effort, P)>);
-
-impl<P: FnMut(&Effort) + Send> Tally<P> {
-    fn new(rows: usize, progress: P) -> Self {
-        Self(Mutex::new((Effort { rows, ..Effort::default() }, progress)))
-    }
-
-    fn add(&self, change: impl FnOnce(&mut Effort)) {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (effort, progress) = &mut *guard;
-        change(effort);
-        progress(effort);
-    }
-
-    fn row(&self, row: &ShardRow, is_reused: bool, seconds: &StageSeconds) {
-        self.add(|effort| {
-            effort.rows_done += 1;
-            effort.stages.add(seconds);
-            if is_reused {
-                effort.rows_reused += 1;
-            } else {
-                effort.rows_decoded += 1;
-                effort.audio_s += row.stats.map_or(0.0, |stats| stats.duration_s);
-            }
-        });
-    }
-
-    fn effort(self) -> Effort {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).0
-    }
 }
 
 impl<'a> Preprocessor<'a> {
@@ -231,8 +175,12 @@ impl<'a> Preprocessor<'a> {
         before: Option<&str>,
         progress: impl FnMut(&Effort) + Send,
     ) -> Result<Effort, DataError> {
-        let wanted = self.fingerprint()?;
-        let bench = self.bench(dir, &wanted);
+        let mut plan_s = 0.0;
+        let (wanted, bench) = clocked_all(&mut plan_s, || {
+            let wanted = self.fingerprint()?;
+            let bench = self.bench(dir, &wanted);
+            Ok::<_, DataError>((wanted, bench))
+        })?;
         let filter = QualityFilter::open(&self.config.data.quality)?;
         let settings = settings(&self.config.data.audio, self.codec);
         let reuse = Reuse::gather(dir, &bench.others(), &settings);
@@ -244,46 +192,28 @@ impl<'a> Preprocessor<'a> {
             codec: Some(self.codec),
             reuse: &reuse,
         };
-        let mut open = bench.shards(share);
-        let tally = Tally::new(open.iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
+        let tally =
+            Tally::new(bench.shards(share).iter().map(|shard| bench.rows(*shard).len()).sum(), progress);
+        tally.add(|effort| effort.stages.plan += plan_s);
         bench.open()?;
-        while !open.is_empty() && !self.is_finished(dir, before, &wanted) {
-            // Whoever finished another cache at this place may have cleared a bench that nobody held at that moment.
-            if !bench.dir().exists() {
-                bench.open()?;
-                open = bench.shards(share);
-            }
-            let n_open = open.len();
-            let mut left = Vec::new();
-            for shard in open {
-                let is_found = || bench.shard(shard).exists();
-                let found =
-                    |tally: &Tally<_>| tally.add(|effort| effort.rows_done += bench.rows(shard).len());
-                if is_found() {
-                    found(&tally);
-                    continue;
-                }
-                let Some(claim) = bench.claim(Some(shard))? else {
-                    left.push(shard);
-                    continue;
-                };
-                // Between a look and a claim another process may have made it, and even the whole cache.
-                if is_found() {
-                    found(&tally);
-                } else if !self.is_finished(dir, before, &wanted) {
-                    make_shard(&encoder, &bench, shard, &settings, &tally)?;
-                }
-                drop(claim);
-            }
-            open = left;
-            if open.len() == n_open {
-                std::thread::sleep(PATIENCE);
-            }
-        }
+        let line = ShardLine { encoder: &encoder, bench: &bench, settings: &settings, tally: &tally };
+        line.run(share, || self.is_finished(dir, before, &wanted))?;
         Ok(tally.effort())
     }
 
     fn put_together(
+        &self,
+        dir: &Path,
+        before: Option<&str>,
+        effort: Effort,
+    ) -> Result<Preprocessed, DataError> {
+        let mut seconds = 0.0;
+        let mut done = clocked_all(&mut seconds, || self.put_together_unclocked(dir, before, effort))?;
+        done.effort.stages.finish += seconds;
+        Ok(done)
+    }
+
+    fn put_together_unclocked(
         &self,
         dir: &Path,
         before: Option<&str>,
@@ -317,6 +247,7 @@ impl<'a> Preprocessor<'a> {
         require_space(dir, bytes / 64 + (1 << 16))?;
         content.write(dir, &wanted, &shards, &report.files()?)?;
         drop(claim);
+        drop(rows);
         clear_benches(dir)?;
         Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort, was_current: false })
     }
@@ -338,14 +269,14 @@ impl<'a> Preprocessor<'a> {
         if !missing.is_empty() {
             return Err(DataError::Unfinished { path: bench.dir().to_owned(), missing, of: paths.len() });
         }
-        let mut rows = Vec::new();
-        for path in &paths {
+        let rows_of = |path: &std::path::PathBuf| {
             let bytes =
                 Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
             let shard = Shard::parse(&bytes).ok_or_else(|| DataError::DamagedShard { path: path.clone() })?;
-            rows.extend(shard.rows);
-        }
-        Ok((rows, paths))
+            Ok(shard.rows)
+        };
+        let rows: Vec<Vec<ShardRow>> = paths.par_iter().map(rows_of).collect::<Result<_, DataError>>()?;
+        Ok((rows.into_iter().flatten().collect(), paths))
     }
 
     /// Judges all rows; `places` says in which shard each row is.
@@ -404,43 +335,4 @@ fn bench_rows(bench: &Bench) -> Vec<usize> {
 /// Hash of what stands at a place.
 fn seal(dir: &Path) -> Option<String> {
     Some(Sealed::open(dir).ok()?.hash().to_owned())
-}
-
-fn make_shard<P: FnMut(&Effort) + Send>(
-    encoder: &RowEncoder<'_>,
-    bench: &Bench,
-    shard: usize,
-    settings: &Fingerprint,
-    tally: &Tally<P>,
-) -> Result<(), DataError> {
-    let done: Vec<(ShardRow, Vec<u16>)> = encoder.manifest.utterances[bench.rows(shard)]
-        .par_iter()
-        .map(|utterance| {
-            let done = encoder.encode(utterance);
-            tally.row(&done.row, done.is_reused, &done.seconds);
-            (done.row, done.codes)
-        })
-        .collect();
-    let mut seconds = StageSeconds::default();
-    let path = bench.shard(shard);
-    let written = clocked(&mut seconds.write, || {
-        let mut codes = Vec::new();
-        let rows = done.into_iter().map(|(row, its_codes)| {
-            let row = ShardRow { first_code: codes.len(), ..row };
-            codes.extend(its_codes);
-            row
-        });
-        let rows = rows.collect();
-        let n_codebooks = encoder.codec.map_or(0, |codec| codec.spec().n_codebooks);
-        let bytes =
-            shard_bytes(settings, n_codebooks, rows, &codes).map_err(|e| StorageError::encode(&path, e))?;
-        require_space(&path, bytes.len() as u64)?;
-        replace(&path, &bytes)
-    });
-    written?;
-    tally.add(|effort| {
-        effort.stages.add(&seconds);
-        effort.shards_made += 1;
-    });
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! In: a [`QualityReport`]; out: a page with histograms, a table of speakers and the worst examples with players. Invariant: the
 //! page loads nothing from a network; players point at the corpus beside it, by the paths of the manifest.
 
+use crate::suspects::SUSPECT_DEVIATIONS;
 use crate::{QualityReport, QualityRow};
 use harmonica_audio::QualityStats;
 use std::collections::BTreeMap;
@@ -34,17 +35,19 @@ pub(crate) fn page(report: &QualityReport) -> String {
     fn of(row: &QualityRow, figure: fn(&QualityStats) -> f64) -> Option<f64> {
         row.stats.as_ref().map(figure)
     }
-    let figures: [(&str, Figure); 6] = [
+    let figures: [(&str, Figure); 7] = [
         ("duration, s", |row| of(row, |s| s.duration_s)),
         ("characters a second", |row| row.chars_per_s),
         ("robust deviations from the speaker's rate", |row| row.rate_deviation),
         ("signal over noise, dB", |row| of(row, |s| s.snr_db)),
         ("longest silence, s", |row| of(row, |s| s.longest_silence_s)),
         ("voiced share", |row| of(row, |s| s.voiced_share)),
+        ("a model's cross-entropy, nats a token", |row| row.cross_entropy),
     ];
     for (name, figure) in figures {
         html.push_str(&histogram(name, report.utterances.iter().filter_map(figure).collect()));
     }
+    html.push_str(&suspects(report));
     html.push_str(&speakers(report));
     html.push_str(&examples(report));
     html.push_str("</html>\n");
@@ -126,22 +129,44 @@ fn examples(report: &QualityReport) -> String {
         rows.sort_by(|a, b| far(b).total_cmp(&far(a)).then_with(|| a.id.cmp(&b.id)));
         let _ = write!(html, "<h3>{} ({})</h3><table>", escaped(reason), rows.len());
         for row in rows.into_iter().take(EXAMPLES) {
-            let player = if row.audio.is_empty() {
-                String::new()
-            } else {
-                format!("<audio controls preload=\"none\" src=\"{}\"></audio>", escaped(&row.audio))
-            };
-            let _ = write!(
-                html,
-                "<tr><td>{}<td>{}<td>{}<td>{player}</tr>",
-                escaped(&row.id),
-                escaped(&row.text.chars().take(120).collect::<String>()),
-                escaped(row.detail.as_deref().unwrap_or_default())
-            );
+            html.push_str(&example(row, row.detail.as_deref().unwrap_or_default()));
         }
         html.push_str("</table>");
     }
     html
+}
+
+/// A row of a table of examples, with a player.
+fn example(row: &QualityRow, remark: &str) -> String {
+    let player = if row.audio.is_empty() {
+        String::new()
+    } else {
+        format!("<audio controls preload=\"none\" src=\"{}\"></audio>", escaped(&row.audio))
+    };
+    format!(
+        "<tr><td>{}<td>{}<td>{}<td>{player}</tr>",
+        escaped(&row.id),
+        escaped(&row.text.chars().take(120).collect::<String>()),
+        escaped(remark)
+    )
+}
+
+/// Transcripts that a model does not believe, where one was asked.
+fn suspects(report: &QualityReport) -> String {
+    if report.utterances.iter().all(|row| row.cross_entropy.is_none()) {
+        return String::new();
+    }
+    let suspects = report.suspects();
+    let mut html = format!(
+        "<h2>Suspected transcripts ({})</h2><p class=\"note\">A model predicts these at least {SUSPECT_DEVIATIONS} robust \
+         deviations worse than is usual for their speaker.</p><table>",
+        suspects.len()
+    );
+    for row in suspects.into_iter().take(5 * EXAMPLES) {
+        let [nats, far] = [row.cross_entropy, row.cross_entropy_deviation].map(Option::unwrap_or_default);
+        html.push_str(&example(row, &format!("{nats:.3} nats, {far:.1} deviations")));
+    }
+    html + "</table>"
 }
 
 fn escaped(text: &str) -> String {

@@ -29,6 +29,8 @@ pub struct QualityRow {
     /// How badly a model predicts the codes from the text, in nats a token, where one was asked: high values are suspected
     /// transcripts.
     pub cross_entropy: Option<f64>,
+    /// How far the cross-entropy is from the speaker's median, in robust standard deviations.
+    pub cross_entropy_deviation: Option<f64>,
     /// Its figures; absent if the audio could not be read.
     pub stats: Option<QualityStats>,
     /// Why it was dropped; empty if it was kept.
@@ -65,7 +67,7 @@ impl QualityReport {
         }
         let dropped_utterances = dropped.values().sum();
         Self {
-            format_version: 2,
+            format_version: 3,
             rows: utterances.len(),
             kept: utterances.len() - dropped_utterances,
             dropped_utterances,
@@ -92,10 +94,25 @@ impl QualityReport {
     /// # Errors
     /// A figure that cannot be written down.
     pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 4], DataError> {
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
+        let (json, (csv, page)) = rayon::join(
+            || serde_json::to_vec_pretty(self),
+            || rayon::join(|| self.csv(), || quality_page::page(self)),
+        );
+        let json = json.map_err(|e| StorageError::encode(Path::new("quality.json"), e))?;
+        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
+        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
+        Ok([
+            ("quality.json", json),
+            ("quality.csv", csv.into_bytes()),
+            ("blacklist.txt", blacklist.into_bytes()),
+            ("quality.html", page.into_bytes()),
+        ])
+    }
+
+    /// A line an utterance.
+    fn csv(&self) -> String {
         let mut csv =
-            "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db,voiced_share,sample_rate_hz,chars_per_s,rate_deviation\n"
+            "id,speaker,kept,reasons,duration_s,peak,rms_db,clipped_share,longest_silence_s,snr_db,voiced_share,sample_rate_hz,chars_per_s,rate_deviation,cross_entropy,cross_entropy_deviation\n"
                 .to_owned();
         for row in &self.utterances {
             let figures = row.stats.map_or_else(
@@ -116,23 +133,17 @@ impl QualityReport {
             );
             let speaker = format!("\"{}\"", row.speaker.replace('"', "\"\""));
             csv.push_str(&format!(
-                "{},{speaker},{},{},{figures},{},{}\n",
+                "{},{speaker},{},{},{figures},{},{},{},{}\n",
                 row.id,
                 row.reasons.is_empty(),
                 row.reasons.join(" "),
                 figure(row.chars_per_s),
-                figure(row.rate_deviation)
+                figure(row.rate_deviation),
+                row.cross_entropy.map_or_else(String::new, |nats| format!("{nats:.4}")),
+                figure(row.cross_entropy_deviation)
             ));
         }
-        let page = quality_page::page(self).into_bytes();
-        let dropped = self.utterances.iter().filter(|r| !r.reasons.is_empty());
-        let blacklist: String = dropped.map(|r| format!("{}\n", r.id)).collect();
-        Ok([
-            ("quality.json", json),
-            ("quality.csv", csv.into_bytes()),
-            ("blacklist.txt", blacklist.into_bytes()),
-            ("quality.html", page),
-        ])
+        csv
     }
 }
 

@@ -8,6 +8,7 @@ use crate::shard::ShardRow;
 use crate::{Manifest, QualityFilter, QualityRow};
 use harmonica_config_schema::{ExperimentConfig, Fingerprint};
 use harmonica_text::{TextTokenizer, TextTokens};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A row as it was judged, with its text if it may be trained on.
@@ -22,7 +23,7 @@ pub(crate) fn select(
     rows: &[ShardRow],
     encoded: bool,
 ) -> Vec<Judged> {
-    let texts: Vec<_> = manifest.utterances.iter().map(|u| tokenizer.tokenize(&u.text)).collect();
+    let texts: Vec<_> = manifest.utterances.par_iter().map(|u| tokenizer.tokenize(&u.text)).collect();
     let rate = |i: usize| {
         let text = texts[i].as_ref().ok()?;
         Some(chars_per_s(rows[i].stats.as_ref()?, text.normalized.chars().count()))
@@ -100,7 +101,7 @@ pub(crate) fn select(
 }
 
 /// Median, and the standard deviation that the median absolute deviation stands for; never zero.
-fn median_and_spread(mut values: Vec<f64>) -> (f64, f64) {
+pub(crate) fn median_and_spread(mut values: Vec<f64>) -> (f64, f64) {
     let median = |values: &mut Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(0.0)

@@ -7,6 +7,7 @@
 use crate::{DataError, Manifest};
 use harmonica_config_schema::Fingerprint;
 use harmonica_storage::{Claim, collect_scratch, make_directory, remove_directory};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -61,7 +62,7 @@ impl Bench {
     ) -> Self {
         let states: Vec<Option<(u64, u128)>> = manifest
             .utterances
-            .iter()
+            .par_iter()
             .map(|utterance| {
                 let data = manifest.audio_path(utterance, follow).ok()?.metadata().ok()?;
                 let age = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;

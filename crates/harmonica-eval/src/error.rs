@@ -1,5 +1,6 @@
 //! What can go wrong while judging.
 
+use harmonica_config_schema::Fingerprint;
 use harmonica_storage::{HubError, StorageError};
 use std::path::PathBuf;
 
@@ -31,6 +32,32 @@ pub enum EvalError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// A suite, or a recording that it names, is not what it was when it was fixed.
+    #[error(
+        "`{}` changed since it was fixed: its fingerprint is {found}, not {wanted}; figures on it are not comparable with older ones. \
+         Restore it, or make a new suite under another name",
+        path.display()
+    )]
+    ChangedSuite {
+        /// The suite, or its recording.
+        path: PathBuf,
+        /// What it was.
+        wanted: Fingerprint,
+        /// What it is.
+        found: Fingerprint,
+    },
+    /// Other suites were fixed at a place.
+    #[error(
+        "`{}` holds other suites under the same names ({}); what was fixed stays: write to another directory, or remove that one",
+        path.display(),
+        differing.join(", ")
+    )]
+    FixedSuites {
+        /// The directory.
+        path: PathBuf,
+        /// Names of the suites that differ.
+        differing: Vec<String>,
     },
     /// Two evaluations did not judge the same thing.
     #[error(

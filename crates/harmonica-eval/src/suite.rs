@@ -1,11 +1,17 @@
 //! The sentences of an evaluation, fixed and fingerprinted.
+//!
+//! In: a suite, a sentence a line, and `fingerprints.json` beside it, if it is there; out: an [`EvalSuite`]. Invariant: what is read
+//! is what was fingerprinted, its recordings too where the suite has their hashes.
 
 use crate::EvalError;
 use harmonica_config_schema::Fingerprint;
-use harmonica_storage::is_plain_name;
+use harmonica_storage::{StorageError, is_plain_name, make_directory, publish};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// The file beside suites that says what they were when they were fixed: names and fingerprints.
+const FINGERPRINTS: &str = "fingerprints.json";
 
 /// One sentence to say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +27,9 @@ pub struct Sentence {
     /// Natural recording of it, relative to the suite.
     #[serde(default)]
     pub audio: Option<PathBuf>,
+    /// Hash of the recording's file, where it is to stay the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_hash: Option<Fingerprint>,
 }
 
 /// Sentences of an evaluation.
@@ -61,14 +70,78 @@ pub fn parse_recordings(path: &Path, text: &str) -> Result<Vec<Recording>, EvalE
 }
 
 impl EvalSuite {
-    /// Reads a suite: a sentence a line as JSON.
+    /// Reads a suite: a sentence a line as JSON. One that `fingerprints.json` beside it knows as another one is refused, and so are
+    /// recordings that are not those of its hashes.
     ///
     /// # Errors
-    /// A missing file, or a malformed line with its number.
+    /// A missing file, a malformed line with its number, or a suite that changed since it was fixed.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        let suite = Self::parse(path, &text)?;
+        let found = suite.fingerprint();
+        match fixed(&suite.root)?.remove(&suite.name) {
+            Some(wanted) if wanted != found => {
+                return Err(EvalError::ChangedSuite { path: path.to_owned(), wanted, found });
+            }
+            _ => {}
+        }
+        for sentence in &suite.sentences {
+            let (Some(audio), Some(wanted)) = (&sentence.audio, &sentence.audio_hash) else { continue };
+            let path = suite.root.join(audio);
+            let bytes =
+                std::fs::read(&path).map_err(|source| EvalError::Read { path: path.clone(), source })?;
+            let found = Fingerprint::of_bytes(&bytes);
+            if found != *wanted {
+                return Err(EvalError::ChangedSuite { path, wanted: wanted.clone(), found });
+            }
+        }
+        Ok(suite)
+    }
+
+    /// Whether suites may be fixed in a directory: nothing was there, or the same ones. Their fingerprints.
+    ///
+    /// # Errors
+    /// Other suites in that directory.
+    pub fn may_be_fixed(dir: &Path, suites: &[Self]) -> Result<BTreeMap<String, Fingerprint>, EvalError> {
+        let fingerprints: BTreeMap<String, Fingerprint> =
+            suites.iter().map(|suite| (suite.name.clone(), suite.fingerprint())).collect();
+        let there = fixed(dir)?;
+        if !there.is_empty() && there != fingerprints {
+            let names = there.keys().chain(fingerprints.keys()).collect::<BTreeSet<_>>();
+            let differing: Vec<String> = names
+                .into_iter()
+                .filter(|name| there.get(*name) != fingerprints.get(*name))
+                .cloned()
+                .collect();
+            return Err(EvalError::FixedSuites { path: dir.to_owned(), differing });
+        }
+        Ok(fingerprints)
+    }
+
+    /// Fixes suites in a directory: `NAME.jsonl` of each, and `fingerprints.json` last. A directory that holds the same suites is left
+    /// as it is.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to, or in which other suites were fixed.
+    pub fn fix(dir: &Path, suites: &[Self]) -> Result<BTreeMap<String, Fingerprint>, EvalError> {
+        let fingerprints = Self::may_be_fixed(dir, suites)?;
+        make_directory(dir)?;
+        let unspelled = |path: &Path, e: serde_json::Error| StorageError::encode(path, e);
+        for suite in suites {
+            let path = dir.join(format!("{}.jsonl", suite.name));
+            let mut lines = String::new();
+            for sentence in &suite.sentences {
+                lines.push_str(&serde_json::to_string(sentence).map_err(|e| unspelled(&path, e))?);
+                lines.push('\n');
+            }
+            publish(&path, lines.as_bytes())?;
+        }
+        let path = dir.join(FINGERPRINTS);
+        let mut table = serde_json::to_string_pretty(&fingerprints).map_err(|e| unspelled(&path, e))?;
+        table.push('\n');
+        publish(&path, table.as_bytes())?;
+        Ok(fingerprints)
     }
 
     /// As [`EvalSuite::read`], of a suite's text; `path` names it.
@@ -113,9 +186,82 @@ impl EvalSuite {
     }
 }
 
+/// Suites that were fixed in a directory; none where nothing says so.
+fn fixed(dir: &Path) -> Result<BTreeMap<String, Fingerprint>, EvalError> {
+    let path = dir.join(FINGERPRINTS);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(EvalError::Read { path, source }),
+    };
+    let reason = |e: serde_json::Error| format!("{e}: it holds names of suites and their fingerprints");
+    serde_json::from_str(&text).map_err(|e| EvalError::Suite { path, line: e.line(), reason: reason(e) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn suite(dir: &Path, name: &str, texts: &[&str]) -> EvalSuite {
+        let sentence = |(i, text): (usize, &&str)| Sentence {
+            id: format!("{name}-{i}"),
+            text: (*text).to_owned(),
+            speaker: "ann".into(),
+            audio: None,
+            audio_hash: None,
+        };
+        let sentences = texts.iter().enumerate().map(sentence).collect();
+        EvalSuite { name: name.into(), root: dir.to_owned(), sentences }
+    }
+
+    #[test]
+    fn a_fixed_suite_is_read_back_and_a_changed_one_refused_with_both_fingerprints() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = suite(dir.path(), "short", &["one", "two"]);
+        let fingerprints = EvalSuite::fix(dir.path(), std::slice::from_ref(&written)).unwrap();
+        let path = dir.path().join("short.jsonl");
+        assert_eq!(EvalSuite::read(&path).unwrap(), written);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let fewer: String = whole.lines().take(1).map(|line| format!("{line}\n")).collect();
+        for changed in [whole.replace("two", "too"), fewer, whole.replace("ann", "bob")] {
+            std::fs::write(&path, changed).unwrap();
+            let error = EvalSuite::read(&path).unwrap_err().to_string();
+            assert!(
+                error.contains(fingerprints["short"].as_str()) && error.contains("short.jsonl"),
+                "{error}"
+            );
+        }
+        // Another spelling of the same sentences is the same suite.
+        std::fs::write(&path, whole.replace("\",", "\" ,").replace('\n', "\n\n")).unwrap();
+        assert_eq!(EvalSuite::read(&path).unwrap(), written);
+    }
+
+    #[test]
+    fn a_changed_recording_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let recording = dir.path().join("a.wav");
+        std::fs::write(&recording, "sound").unwrap();
+        let mut written = suite(dir.path(), "short", &["one"]);
+        written.sentences[0].audio = Some("a.wav".into());
+        written.sentences[0].audio_hash = Some(Fingerprint::of_bytes(b"sound"));
+        EvalSuite::fix(dir.path(), std::slice::from_ref(&written)).unwrap();
+        assert_eq!(EvalSuite::read(&dir.path().join("short.jsonl")).unwrap(), written);
+        std::fs::write(&recording, "noise").unwrap();
+        let error = EvalSuite::read(&dir.path().join("short.jsonl")).unwrap_err();
+        assert!(matches!(&error, EvalError::ChangedSuite { path, .. } if *path == recording), "{error}");
+    }
+
+    #[test]
+    fn suites_are_fixed_once_and_never_replaced_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b] = [suite(dir.path(), "a", &["one"]), suite(dir.path(), "b", &["two"])];
+        EvalSuite::fix(dir.path(), &[a.clone(), b.clone()]).unwrap();
+        EvalSuite::fix(dir.path(), &[a.clone(), b.clone()]).unwrap();
+        let mut other = b;
+        other.sentences[0].text = "three".into();
+        let error = EvalSuite::fix(dir.path(), &[a, other]).unwrap_err();
+        assert!(matches!(&error, EvalError::FixedSuites { differing, .. } if *differing == ["b"]), "{error}");
+    }
 
     #[test]
     fn recordings_have_a_path_and_a_text() {

@@ -56,7 +56,10 @@ impl From<ConfigError> for Failure {
 
 from_errors! {
     CodecError => |_| false,
-    EvalError => |e| matches!(e, EvalError::Incomparable { .. }),
+    EvalError => |e| matches!(
+        e,
+        EvalError::Incomparable { .. } | EvalError::ChangedSuite { .. } | EvalError::FixedSuites { .. }
+    ),
     RuntimeError => |_| false,
     DataError => |e| matches!(e, DataError::StaleCache { .. }),
     ModelError => |e| matches!(e, ModelError::ContractViolated { .. }),

@@ -61,7 +61,7 @@ fn clip(text: &str) -> String {
 }
 
 /// A name for an utterance that has none: its path and where in it it begins.
-fn name_of(audio: &Path, segment: Option<Segment>) -> String {
+pub(super) fn name_of(audio: &Path, segment: Option<Segment>) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let name: String = audio.with_extension("").display().to_string().chars().map(plain).collect();
     let name = name.trim_start_matches('.').to_owned();

@@ -7,6 +7,8 @@
 mod common_voice;
 mod jsonl;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,20 @@ pub(crate) fn read(root: &Path, layout: CorpusLayout) -> Result<Manifest, DataEr
         CorpusLayout::CommonVoice => common_voice::read(root),
         CorpusLayout::Nemo => jsonl::nemo(root),
         CorpusLayout::Lhotse => jsonl::lhotse(root),
+        #[cfg(feature = "parquet")]
+        CorpusLayout::Parquet => parquet::read(root),
+        #[cfg(not(feature = "parquet"))]
+        CorpusLayout::Parquet => Err(DataError::NotBuilt { path: root.to_owned() }),
     }
+}
+
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::embedded;
+
+/// Audio in a table, which this program was built without.
+#[cfg(not(feature = "parquet"))]
+pub(crate) fn embedded(path: &Path, _row: u64) -> Result<Vec<u8>, DataError> {
+    Err(DataError::NotBuilt { path: path.to_owned() })
 }
 
 /// Reads a manifest's text, of a layout that has one manifest.
@@ -38,6 +53,7 @@ pub(crate) fn parse(root: &Path, layout: CorpusLayout, text: &str) -> Result<Man
         CorpusLayout::Nemo => jsonl::nemo_rows(root, lines),
         CorpusLayout::Lhotse => jsonl::lhotse_cuts(root, lines),
         CorpusLayout::CommonVoice => common_voice::rows_of_text(root, text),
+        CorpusLayout::Parquet => read(root, layout),
         _ => tables::rows(&root.join(tables::name(layout)), layout, text),
     }
 }

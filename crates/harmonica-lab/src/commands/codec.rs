@@ -104,9 +104,10 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
             // The fit stops asking when it has enough: a large corpus is never read as a whole.
             let speech = spread(rows.len()).enumerate().filter_map(|(done, at)| {
                 meter.at(done + 1);
-                let path = manifest.audio_path(rows[at], config.data.follow_links_outside);
+                let waveform = manifest.waveform(rows[at], config.data.follow_links_outside);
                 // Damaged recordings are the quality report's business.
-                path.and_then(|path| Ok(condition(load(&path)?, &config.data.audio)?))
+                waveform
+                    .and_then(|waveform| Ok(condition(waveform, &config.data.audio)?))
                     .inspect_err(|error| out.note(&format!("warning: {error}")))
                     .ok()
             });

@@ -1,11 +1,14 @@
 //! `data`: unpack and check corpora, and see how their batches are spread.
 
+use crate::commands::slices::{self, HeldOutSplit};
 use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::ConfigArguments;
 use clap::{Subcommand, ValueEnum};
 use harmonica_config_schema::{CorpusLayout, ExperimentConfig};
-use harmonica_data::{BatchPlan, DataError, Manifest, Split, TokenCache, check, unpack};
+use harmonica_data::{
+    BatchPlan, DataError, Manifest, SliceSizes, Split, TokenCache, check, read_cross_entropies, unpack,
+};
 use harmonica_text::{TextTokenizer, Vocab};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +29,8 @@ pub(crate) enum Layout {
     Nemo,
     /// Lhotse's cuts.jsonl, or recordings.jsonl and supervisions.jsonl
     Lhotse,
+    /// Hugging Face's *.parquet with audio in them, in programs built with --features parquet
+    Parquet,
 }
 
 impl From<Layout> for CorpusLayout {
@@ -38,6 +43,7 @@ impl From<Layout> for CorpusLayout {
             Layout::CommonVoice => Self::CommonVoice,
             Layout::Nemo => Self::Nemo,
             Layout::Lhotse => Self::Lhotse,
+            Layout::Parquet => Self::Parquet,
         }
     }
 }
@@ -69,6 +75,32 @@ pub(crate) enum DataCommand {
         /// Where quality.json, quality.csv, blacklist.txt and quality.html go
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// What a model makes of each utterance, a line each: id, tab, nats a token. Suspected transcripts are listed
+        #[arg(long, value_name = "FILE")]
+        cross_entropies: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Fix slices of what is held out as suites: short, medium, long, rare symbols, single speakers
+    ///
+    /// The cache must be there. Recordings are copied to OUTPUT/audio, hashes go into OUTPUT/fingerprints.json, and a
+    /// suite that changed since is refused when it is evaluated. A directory of other slices is left as it is.
+    #[command(
+        after_help = "Example: harmonica-lab data slices --config configs/demo.toml --output runs/demo/slices"
+    )]
+    Slices {
+        /// Where the suites go
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// Which utterances are divided
+        #[arg(long, default_value = "test")]
+        split: HeldOutSplit,
+        /// Most sentences of a slice
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        sentences: u32,
+        /// Most speakers that have a slice of their own
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        speakers: usize,
         #[command(flatten)]
         config: ConfigArguments,
     },
@@ -94,18 +126,37 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
                 &format!("{n} utterances in {}", corpus.display()),
             );
         }
-        DataCommand::Check { corpus, layout, output, config } => {
+        DataCommand::Check { corpus, layout, output, cross_entropies, config } => {
             let config = config.load()?;
+            // Before an hour of measuring, not after it.
+            let figures = cross_entropies.as_deref().map(read_cross_entropies).transpose()?;
             let manifest = Manifest::read(&corpus, layout.into())?;
             let mut meter = Meter::new(manifest.utterances.len(), "check");
             let tokenizer = TextTokenizer::new(Vocab::english());
             let report = check(&manifest, &config, &tokenizer, |effort| meter.at(effort.rows_done))?;
+            let mut words =
+                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
+            let report = match figures {
+                None => report,
+                Some(figures) => report.with_cross_entropies(figures)?,
+            };
+            let suspects = report.suspects();
+            for row in suspects.iter().take(10) {
+                let [nats, far] =
+                    [row.cross_entropy, row.cross_entropy_deviation].map(Option::unwrap_or_default);
+                words.push_str(&format!("\n{}: {nats:.3} nats, {far:.1} deviations: {}", row.id, row.text));
+            }
+            if suspects.len() > 10 {
+                words.push_str(&format!("\nand {} more suspected transcripts", suspects.len() - 10));
+            }
             if let Some(dir) = output {
                 report.write(&dir)?;
             }
-            let words =
-                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
             out.result(&report, &words);
+        }
+        DataCommand::Slices { output, split, sentences, speakers, config } => {
+            let sizes = SliceSizes { sentences: sentences as usize, speakers };
+            slices::run(&config.load()?, split, sizes, &output, out)?;
         }
         DataCommand::Balance { epoch, config } => balance(epoch, &config.load()?, out)?,
     }

@@ -15,4 +15,5 @@ pub(crate) mod preprocess;
 pub(crate) mod prove_resume;
 pub(crate) mod report;
 pub(crate) mod runs;
+pub(crate) mod slices;
 pub(crate) mod train;

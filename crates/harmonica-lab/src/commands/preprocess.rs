@@ -4,8 +4,9 @@ use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::{ConfigArguments, open_cache, open_codec};
 use clap::{Args, ValueEnum};
-use harmonica_data::{Effort, Manifest, Preprocessed, Preprocessor, ShardShare, TokenCache};
+use harmonica_data::{Effort, Manifest, Preprocessed, Preprocessor, ShardShare, TokenCache, process_time};
 use harmonica_text::{TextTokenizer, Vocab};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -43,6 +44,7 @@ pub(crate) struct PreprocessArguments {
 }
 
 pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Failure> {
+    let mut progress = Progress::new(out);
     let config = arguments.config.load()?;
     let codec = open_codec(&config, out)?;
     let dir = Path::new(&config.data.cache_dir);
@@ -72,21 +74,23 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
             return Ok(());
         }
         Some(Step::Run) => {
-            let mut progress = Progress::new(out);
             let effort =
                 work.run(dir, arguments.shard.unwrap_or(ShardShare::ALL), |effort| progress.at(effort))?;
-            progress.breakdown(&effort);
+            let cost = progress.cost(&effort);
             let words = format!(
                 "{} shards made, {} rows decoded, {} known already; `preprocess finish` puts the cache together",
                 effort.shards_made, effort.rows_decoded, effort.rows_reused
             );
-            out.result(&effort, &words);
+            out.result(&with_cost(serde_json::json!(effort), &cost), &words);
             return Ok(());
         }
-        Some(Step::Finish) => return told(&work.finish(dir)?, arguments, dir, out),
+        Some(Step::Finish) => {
+            let done = work.finish(dir)?;
+            let cost = progress.cost(&done.effort);
+            return told(&done, &cost, arguments, dir, out);
+        }
         None => {}
     }
-    let mut progress = Progress::new(out);
     let done = work.make(dir, |effort| progress.at(effort))?;
     if done.was_current {
         if let Some(dir) = &arguments.report_dir {
@@ -95,8 +99,8 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
         up_to_date(&done.cache, dir, out);
         return Ok(());
     }
-    progress.breakdown(&done.effort);
-    told(&done, arguments, dir, out)
+    let cost = progress.cost(&done.effort);
+    told(&done, &cost, arguments, dir, out)
 }
 
 fn up_to_date(cache: &TokenCache, dir: &Path, out: Output) {
@@ -112,8 +116,16 @@ fn up_to_date(cache: &TokenCache, dir: &Path, out: Output) {
     out.result(&value, &words);
 }
 
+/// A result with what it took.
+fn with_cost(mut value: serde_json::Value, cost: &Cost) -> serde_json::Value {
+    value["cost"] = serde_json::json!(cost);
+    value["cost"]["over_share"] = cost.over_share().into();
+    value
+}
+
 fn told(
     done: &Preprocessed,
+    cost: &Cost,
     arguments: &PreprocessArguments,
     dir: &Path,
     out: Output,
@@ -133,7 +145,7 @@ fn told(
     let value = serde_json::json!({
         "rows": report.rows, "kept": report.kept, "dropped": report.dropped, "cache": dir.display().to_string(), "effort": effort,
     });
-    out.result(&value, &words);
+    out.result(&with_cost(value, cost), &words);
     Ok(())
 }
 
@@ -160,19 +172,47 @@ impl Progress {
         meter.at_with(effort.rows_done, &format!("{hours_an_hour:.0} h of audio an hour"));
     }
 
-    fn breakdown(&self, effort: &Effort) {
+    /// What the work took, said and for programs.
+    fn cost(&self, effort: &Effort) -> Cost {
         let wall_s = self.started.elapsed().as_secs_f64();
-        let stages = &effort.stages;
+        let cost = Cost {
+            wall_s,
+            processor_s: process_time().as_secs_f64(),
+            threads: rayon::current_num_threads(),
+            stages_s: effort.stages.total(),
+        };
+        let stages: Vec<String> =
+            effort.stages.named().iter().map(|(name, seconds)| format!("{name} {seconds:.2}")).collect();
         self.out.note(&format!(
-            "preprocess took {wall_s:.1} s for {:.1} min of audio; processor seconds: read {:.2}, decode {:.2}, measure {:.2}, \
-             encode {:.2}, write {:.2}, together {:.2}",
+            "preprocess took {wall_s:.2} s for {:.1} min of audio on {} threads; processor seconds: {}, together {:.2} of {:.2} that \
+             the process took; {:.2} times their share of a thread",
             effort.audio_s / 60.0,
-            stages.read,
-            stages.decode,
-            stages.measure,
-            stages.encode,
-            stages.write,
-            stages.total()
+            cost.threads,
+            stages.join(", "),
+            cost.stages_s,
+            cost.processor_s,
+            cost.over_share()
         ));
+        cost
+    }
+}
+
+/// What preprocessing took.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Cost {
+    /// Seconds by the clock.
+    wall_s: f64,
+    /// Processor seconds of the whole process.
+    processor_s: f64,
+    /// Threads that encode.
+    threads: usize,
+    /// Processor seconds of all stages.
+    stages_s: f64,
+}
+
+impl Cost {
+    /// Time by the clock over what all threads would need if none ever waited.
+    fn over_share(&self) -> f64 {
+        self.wall_s * self.threads as f64 / self.stages_s.max(1e-9)
     }
 }
