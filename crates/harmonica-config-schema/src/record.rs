@@ -13,8 +13,8 @@ mod runs;
 mod sitting;
 
 pub use health::{
-    AlertRecord, CodebookMetrics, ConditionUse, FreeRunningMetrics, ModuleMetrics, ProbeRecord,
-    RawValidation, TrainMetrics, UseFlag, ValidationMetrics, VerdictRecord,
+    AlertRecord, AttentionMetrics, AttentionOf, CodebookMetrics, ConditionUse, FreeRunningMetrics,
+    ModuleMetrics, ProbeRecord, RawValidation, TrainMetrics, UseFlag, ValidationMetrics, VerdictRecord,
 };
 pub use judgement::{
     CriterionRecord, CriterionState, GateComparison, GateRecord, NewFailure, SimilarityRecord, SystemGate,
