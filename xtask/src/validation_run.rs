@@ -9,7 +9,7 @@ use crate::{Result, root, say};
 use clap::Args;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Arguments of `validation-run`.
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub(crate) struct ValidationRunArguments {
     /// Backend feature to build with: flex, wgpu, vulkan, metal or cuda
     #[arg(long, default_value = "flex")]
     backend: String,
+    /// Device to train on; that of the backend if left out
+    #[arg(long)]
+    device: Option<String>,
     /// Stop after the checks
     #[arg(long)]
     check_only: bool,
@@ -60,9 +63,23 @@ impl Run<'_> {
         command
     }
 
+    /// Whether a model of this run takes its voice from a prompt.
+    fn speaks_with_prompts(&self) -> Result<bool> {
+        Ok(self.text("/model/ar/speaker")? == "prompt" || self.text("/model/nar/speaker")? == "prompt")
+    }
+
     fn text(&self, pointer: &str) -> Result<&str> {
         let value = self.config.pointer(pointer).and_then(Value::as_str);
         value.ok_or_else(|| format!("the resolved configuration has no {pointer}"))
+    }
+}
+
+/// Where models are trained: a GPU that a backend was asked for is never passed over.
+fn device(arguments: &ValidationRunArguments) -> &str {
+    match (&arguments.device, arguments.backend.as_str()) {
+        (Some(device), _) => device,
+        (None, "flex") => "cpu",
+        (None, backend) => backend,
     }
 }
 
@@ -146,6 +163,9 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     let run = Run { arguments, binaries, config, dir };
     preflight(&run, &suites)?;
     stop_criteria(&run.config).iter().for_each(|words| say(words));
+    if run.speaks_with_prompts()? {
+        say("models that take prompts are not spoken with here yet: there will be no evaluation");
+    }
     if arguments.check_only {
         say("everything that can be checked is in order");
         return Ok(());
@@ -157,11 +177,25 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
         shell::run(fit.arg("--corpus").arg(&corpus).arg("--output").arg(&codec))?;
     }
     shell::run(run.configured(&["preprocess"]).arg("--report-dir").arg(run.dir.join("quality")))?;
+    // Codec and cache are there now: device, disk, memory and cost are looked at before hours are spent.
+    shell::run(run.configured(&["doctor", "--device", device(arguments)]).stdout(Stdio::null()))?;
     let mut checkpoints = Vec::new();
     for model in ["ar", "nar"] {
         let at = run.dir.join(model);
-        shell::run(run.configured(&["train", "--resume", "--model", model]).arg("--run-dir").arg(&at))?;
+        shell::run(
+            run.configured(&["train", "--resume", "--model", model, "--device", device(arguments)])
+                .arg("--run-dir")
+                .arg(&at),
+        )?;
         checkpoints.push(best_checkpoint(&at)?);
+    }
+    if run.speaks_with_prompts()? {
+        say(
+            "models that take prompts are not spoken with here yet: this run is reported without an evaluation",
+        );
+        shell::run(run.lab(&["report"]).arg(&run.dir))?;
+        say(&format!("the run is told in {}", run.dir.join("report.md").display()));
+        return Ok(());
     }
     let bundle = run.dir.join("bundle");
     let mut make = run.lab(&["bundle", "--ar"]);

@@ -21,8 +21,8 @@ pub use judgement::{
     SystemSimilarity, UtteranceSimilarity, VoiceReferences, WorseUtterance,
 };
 pub use runs::{
-    BestValidation, CodebookPair, ConfigDifference, Difference, RunComparison, RunGroup, RunState,
-    RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
+    BestValidation, CodebookPair, ConfigDifference, CurveDistance, Difference, RunComparison, RunGroup,
+    RunState, RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
 };
 pub use sitting::{
     Commit, CommitSource, ENDED_UNKNOWN, Environment, EnvironmentRecord, ProvenanceRecord, Sitting,

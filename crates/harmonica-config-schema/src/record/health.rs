@@ -200,6 +200,12 @@ impl AttentionMetrics {
         self.head_entropies.iter().copied().reduce(f64::min).unwrap_or_default()
     }
 
+    /// Diversity as a share of the most that so many heads can have; 0 for one head.
+    pub fn relative_diversity(&self) -> f64 {
+        let most = (self.head_entropies.len().max(1) as f64).ln();
+        if most > 0.0 { self.diversity / most } else { 0.0 }
+    }
+
     /// Mean entropy as a share of looking at everything alike; 0 where there is one key only.
     pub fn relative_entropy(&self) -> f64 {
         if self.uniform_entropy > 0.0 { self.mean_entropy() / self.uniform_entropy } else { 0.0 }
