@@ -34,6 +34,10 @@ pub const FORMAT_VERSION: u32 = 1;
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a run has some thousand lines; a box would stand in every reader"
+)]
 pub enum MetricsLine {
     /// Mean over the updates since the last training line.
     Train(TrainMetrics),
