@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod baselines;
 mod bundle;
 mod cache;
 mod checkpoints;

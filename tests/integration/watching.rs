@@ -58,9 +58,15 @@ fn a_model_that_cannot_see_its_text_or_its_voice_is_found_out() {
 fn validations_tell_of_both_weights_floors_and_what_is_written_freely() {
     let _alone = ONE_AT_A_TIME.lock();
     let dir = tempfile::tempdir().unwrap();
-    let f = Fixture::new(dir.path(), Conditioning::Prefix);
-    for (name, n_codebooks) in [("ar", 1), ("nar", 2)] {
-        let at = dir.path().join(name);
+    for (conditioning, name, n_codebooks) in [
+        (Conditioning::Prefix, "ar", 1),
+        (Conditioning::Prefix, "nar", 2),
+        (Conditioning::Cross, "ar", 1),
+        (Conditioning::Cross, "nar", 2),
+    ] {
+        let root = dir.path().join(format!("{conditioning:?}"));
+        let f = Fixture::new(&root, conditioning);
+        let at = root.join(name);
         match name {
             "ar" => train(&f, task_ar(&f), &at, u64::MAX),
             _ => train(&f, task_nar(&f), &at, u64::MAX),
@@ -78,6 +84,21 @@ fn validations_tell_of_both_weights_floors_and_what_is_written_freely() {
         for codebook in &last.codebooks {
             let (unigram, bigram) = (codebook.unigram_floor.unwrap(), codebook.bigram_floor.unwrap());
             assert!(unigram > 0.0 && bigram > 0.0 && bigram < unigram + 0.5, "{unigram} {bigram}");
+        }
+        // Two layers that read frames and text in one sequence, or in two streams where the text stands apart.
+        let reads: Vec<(usize, &str)> = last.attention.iter().map(|a| (a.layer, a.reads.name())).collect();
+        match conditioning {
+            Conditioning::Prefix => assert_eq!(reads, [(1, "frames"), (2, "frames")]),
+            Conditioning::Cross => {
+                assert_eq!(reads, [(1, "frames"), (1, "text"), (2, "frames"), (2, "text")]);
+            }
+        }
+        for attention in &last.attention {
+            let (lowest, mean) = (attention.lowest_entropy(), attention.mean_entropy());
+            assert!(attention.n_queries > 20 && lowest > 0.0 && lowest < mean, "{attention:?}");
+            assert!(mean < attention.uniform_entropy, "{attention:?}");
+            let share = attention.relative_diversity();
+            assert!(share > 0.0 && share < 1.0, "{attention:?}");
         }
         let free = &last.free_running[0];
         assert_eq!(free.n_tokens, free.n_target_tokens);

@@ -88,7 +88,9 @@ type Result<T> = std::result::Result<T, String>;
 /// Root of the workspace.
 fn root() -> PathBuf {
     let manifest = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| "xtask".into());
-    PathBuf::from(manifest).parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+    // Cargo tells the path; without cargo, the workspace is where one stands.
+    let parent = PathBuf::from(manifest).parent().map(PathBuf::from);
+    parent.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// A line for whoever watches.

@@ -9,7 +9,7 @@ use crate::{Result, root, say};
 use clap::Args;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Arguments of `validation-run`.
 #[derive(Args)]
@@ -33,6 +33,9 @@ pub(crate) struct ValidationRunArguments {
     /// Backend feature to build with: flex, wgpu, vulkan, metal or cuda
     #[arg(long, default_value = "flex")]
     backend: String,
+    /// Device to train on; that of the backend if left out
+    #[arg(long)]
+    device: Option<String>,
     /// Stop after the checks
     #[arg(long)]
     check_only: bool,
@@ -61,9 +64,19 @@ impl Run<'_> {
         command
     }
 
+    /// Whether a model of this run takes its voice from a prompt.
     fn text(&self, pointer: &str) -> Result<&str> {
         let value = self.config.pointer(pointer).and_then(Value::as_str);
         value.ok_or_else(|| format!("the resolved configuration has no {pointer}"))
+    }
+}
+
+/// Where models are trained: a GPU that a backend was asked for is never passed over.
+fn device(arguments: &ValidationRunArguments) -> &str {
+    match (&arguments.device, arguments.backend.as_str()) {
+        (Some(device), _) => device,
+        (None, "flex") => "cpu",
+        (None, backend) => backend,
     }
 }
 
@@ -173,10 +186,16 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     shell::run(run.configured(&["preprocess"]).arg("--report-dir").arg(run.dir.join("quality")))?;
     // Before hours of training, so that nobody chooses them afterwards.
     let suites = if arguments.suites.is_empty() { own_slices(&run)? } else { arguments.suites.clone() };
+    // Codec and cache are there now: device, disk, memory and cost are looked at before hours are spent.
+    shell::run(run.configured(&["doctor", "--device", device(arguments)]).stdout(Stdio::null()))?;
     let mut checkpoints = Vec::new();
     for model in ["ar", "nar"] {
         let at = run.dir.join(model);
-        shell::run(run.configured(&["train", "--resume", "--model", model]).arg("--run-dir").arg(&at))?;
+        shell::run(
+            run.configured(&["train", "--resume", "--model", model, "--device", device(arguments)])
+                .arg("--run-dir")
+                .arg(&at),
+        )?;
         checkpoints.push(best_checkpoint(&at)?);
     }
     let bundle = run.dir.join("bundle");

@@ -13,16 +13,16 @@ mod runs;
 mod sitting;
 
 pub use health::{
-    AlertRecord, CodebookMetrics, ConditionUse, FreeRunningMetrics, ModuleMetrics, ProbeRecord,
-    RawValidation, TrainMetrics, UseFlag, ValidationMetrics, VerdictRecord,
+    AlertRecord, AttentionMetrics, AttentionOf, CodebookMetrics, ConditionUse, FreeRunningMetrics,
+    ModuleMetrics, ProbeRecord, RawValidation, TrainMetrics, UseFlag, ValidationMetrics, VerdictRecord,
 };
 pub use judgement::{
     CriterionRecord, CriterionState, GateComparison, GateRecord, NewFailure, SimilarityRecord, SystemGate,
     SystemSimilarity, UtteranceSimilarity, VoiceReferences, WorseUtterance,
 };
 pub use runs::{
-    BestValidation, CodebookPair, ConfigDifference, Difference, RunComparison, RunGroup, RunState,
-    RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
+    BestValidation, CodebookPair, ConfigDifference, CurveDistance, Difference, RunComparison, RunGroup,
+    RunState, RunSummary, STOPPED_AT_MAX_UPDATES, UnreadableRun, ValidationPair, ValidationPoint,
 };
 pub use sitting::{
     Commit, CommitSource, ENDED_UNKNOWN, Environment, EnvironmentRecord, ProvenanceRecord, Sitting,
@@ -34,6 +34,10 @@ pub const FORMAT_VERSION: u32 = 1;
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a run has some thousand lines; a box would stand in every reader"
+)]
 pub enum MetricsLine {
     /// Mean over the updates since the last training line.
     Train(TrainMetrics),

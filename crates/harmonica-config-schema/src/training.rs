@@ -139,7 +139,7 @@ pub struct TrainingConfig {
     /// Validation utterances that are also written freely, without their own codes as input; 0 leaves that out. Default 8.
     #[schemars(range(max = 100_000), extend("x-unit" = "utterances"))]
     pub free_running_utterances: usize,
-    /// Validation batches on which the use of text and prompt is probed; 0 leaves that out. Default 4.
+    /// Validation batches on which the use of text and prompt is probed and attention is looked at; 0 leaves that out. Default 4.
     #[schemars(range(max = 100_000), extend("x-unit" = "batches"))]
     pub probe_batches: usize,
     /// A checkpoint every so many updates. Default 1000.

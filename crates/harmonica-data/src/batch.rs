@@ -91,6 +91,12 @@ fn pad_codes(cache: &TokenCache, crops: &[Crop]) -> (Vec<i32>, usize, Vec<usize>
 }
 
 impl TokenBatch {
+    /// How many symbols of an item stand before its own text: the prompt's transcript and a separator.
+    pub fn n_transcript(&self, item: usize) -> usize {
+        let ids = &self.text[item * self.n_symbols..][..self.text_lengths[item]];
+        ids.iter().position(|id| *id == Vocab::SEPARATOR as i32).map_or(0, |at| at + 1)
+    }
+
     /// Collects utterances of a cache. With a policy, every target gets a prompt: another utterance of its speaker, or,
     /// where there is none, its own first third, which is cut from the target.
     ///

@@ -242,6 +242,7 @@ mod tests {
                 incomparable: vec![difference],
                 config: Some(Vec::new()),
                 validations,
+                training: None,
                 environment: Vec::new(),
             },
             left: vec![train(2, 3.0), train(4, 2.0)],

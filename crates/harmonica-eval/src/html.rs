@@ -6,7 +6,9 @@ use crate::report::{
     similarity_table, sitting_words, systems_table,
 };
 use harmonica_audio::{Waveform, load, wav_bytes};
-use harmonica_config_schema::record::{CodebookMetrics, EvaluationRecord, MetricsLine, ValidationMetrics};
+use harmonica_config_schema::record::{
+    AttentionMetrics, CodebookMetrics, EvaluationRecord, MetricsLine, ValidationMetrics,
+};
 use std::path::Path;
 
 /// Sentences that get players.
@@ -102,9 +104,14 @@ fn curves(run: &RunCurves) -> String {
     }
     out.push_str(&heat_maps(&model, &validations));
     if !run.samples.is_empty() {
-        out.push_str("<h3>Hear it learn</h3><table><tr><th>update</th><th>one fixed sentence, codebook 1 alone</th></tr>");
+        let what = match run.manifest.model.as_str() {
+            "nar" => "one fixed sentence on the recording's codebook 1",
+            _ => "one fixed sentence, codebook 1 alone",
+        };
+        out.push_str(&format!("<h3>Hear it learn</h3><table><tr><th>update</th><th>{what}</th></tr>"));
         for (update, path) in &run.samples {
-            out.push_str(&format!("<tr><td>{update}</td><td>{}</td></tr>", player_of(path)));
+            let cell = player_of(path) + &alignment_of(path);
+            out.push_str(&format!("<tr><td>{update}</td><td>{cell}</td></tr>"));
         }
         out.push_str("</table>");
     }
@@ -127,6 +134,27 @@ fn heat_maps(model: &str, validations: &[&ValidationMetrics]) -> String {
             (format!("codebook {}", validations[0].codebooks[i].codebook), cells)
         };
         heat_map_svg(&format!("{model}: {title}"), &updates, &(0..n_codebooks).map(row).collect::<Vec<_>>())
+    };
+    figures.map(map).concat() + &attention_maps(model, &updates, validations)
+}
+
+/// How wide the heads of every layer look, and how different they are, at every validation.
+fn attention_maps(model: &str, updates: &[u64], validations: &[&ValidationMetrics]) -> String {
+    type Figure = (&'static str, fn(&AttentionMetrics) -> f64);
+    let figures: [Figure; 2] = [
+        ("entropy of the heads, share of looking everywhere alike", AttentionMetrics::relative_entropy),
+        ("diversity of the heads, share of the most", AttentionMetrics::relative_diversity),
+    ];
+    // Runs of before these figures were known, or without probes, have none.
+    let Some(first) = validations.iter().find(|v| !v.attention.is_empty()) else { return String::new() };
+    let map = |(title, of): Figure| {
+        let row = |i: usize| {
+            let found = |v: &&&ValidationMetrics| v.attention.get(i).map(of);
+            let cells = validations.iter().map(|v| found(&v).unwrap_or_default()).collect();
+            (format!("layer {} {}", first.attention[i].layer, first.attention[i].reads.name()), cells)
+        };
+        let rows: Vec<_> = (0..first.attention.len()).map(row).collect();
+        heat_map_svg(&format!("{model}: {title}"), updates, &rows)
     };
     figures.map(map).concat()
 }

@@ -3,8 +3,8 @@
 use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{
-    BestValidation, CriterionRecord, EvaluationRecord, Interval, MetricsLine, RunManifest, SimilarityRecord,
-    Sitting, SystemSimilarity,
+    AttentionMetrics, BestValidation, CriterionRecord, EvaluationRecord, Interval, MetricsLine, RunManifest,
+    SimilarityRecord, Sitting, SystemSimilarity, ValidationMetrics,
 };
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
@@ -219,6 +219,27 @@ pub(crate) fn opinions_table(evaluation: &EvaluationRecord) -> (Vec<&'static str
     (header, rows.collect())
 }
 
+/// Header and rows of the table of attention heads.
+fn attention_table(validation: &ValidationMetrics) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let header = vec![
+        "attention",
+        "entropy of the heads, nats",
+        "narrowest head",
+        "share of looking everywhere alike",
+        "diversity, nats",
+    ];
+    let row = |a: &AttentionMetrics| {
+        vec![
+            format!("layer {}, {}", a.layer, a.reads.name()),
+            format!("{:.2}", a.mean_entropy()),
+            format!("{:.2}", a.lowest_entropy()),
+            percent(Some(a.relative_entropy())),
+            format!("{:.2}", a.diversity),
+        ]
+    };
+    (header, validation.attention.iter().map(row).collect())
+}
+
 /// Header and rows of the table of criteria.
 pub(crate) fn criteria_table(criteria: &[CriterionRecord]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let row = |c: &CriterionRecord| {
@@ -269,6 +290,10 @@ pub fn report_markdown(input: &ReportInput) -> String {
                 out.push_str(&format!("- {}\n", one_line(reason)));
             }
             out.push('\n');
+            if !v.attention.is_empty() {
+                out.push_str(&markdown_table(attention_table(v)));
+                out.push('\n');
+            }
         }
     }
     if let Some(evaluation) = &input.evaluation {

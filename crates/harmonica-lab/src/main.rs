@@ -6,10 +6,13 @@
 
 mod codebook_use;
 mod commands;
+#[cfg_attr(not(feature = "tui"), path = "no_dashboard.rs")]
+mod dashboard;
 mod failure;
 mod interrupt;
 mod observers;
 mod output;
+mod samples;
 mod setup;
 mod table;
 

@@ -4,6 +4,7 @@
 //! absolute and rotary positions that start at 0 (so that repeated words can be told apart).
 //! Invariant: no loss on text, prompt or padding.
 
+use crate::diagnosis::{HeadFigures, HeadWatch};
 use crate::geometry::{CodeEmbedding, CodeHead, CodecGeometry, look_up};
 use crate::input::pad;
 use crate::kernels::{AttentionMask, RotaryTable};
@@ -202,6 +203,25 @@ impl ArModel {
         input: &ArInput,
         dropout_key: Option<u64>,
     ) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError> {
+        self.forward_watched(input, dropout_key, None)
+    }
+
+    /// What each head of the decoder looks at while the frames of a batch are predicted, teacher-forced.
+    ///
+    /// # Errors
+    /// More symbols or frames than the model has positions for.
+    pub fn heads(&self, input: &ArInput) -> Result<Vec<HeadFigures>, ModelError> {
+        let watch = HeadWatch::default();
+        self.forward_watched(input, None, Some(&watch))?;
+        Ok(watch.figures())
+    }
+
+    fn forward_watched(
+        &self,
+        input: &ArInput,
+        dropout_key: Option<u64>,
+        watch: Option<&HeadWatch>,
+    ) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError> {
         let special = self.special();
         let device = self.device();
         let n_items = input.text.len();
@@ -236,6 +256,7 @@ impl ArModel {
                 text: Some((&encoded, &text_mask)),
                 stage: 0,
                 dropout,
+                watch,
             };
             (self.decoder.forward(audio, &at), 0)
         } else {
@@ -246,7 +267,7 @@ impl ArModel {
                 causal: true,
             });
             let table = RotaryTable::new((0..text.n).chain(0..frames.width), self.n_heads, head_width);
-            let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout };
+            let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout, watch };
             (self.decoder.forward(Tensor::cat(vec![text.states, audio], 1), &at), text.n)
         };
         let row = states.dims()[1];
@@ -271,7 +292,7 @@ impl ArModel {
         let dropout = dropout.map(|d| Dropout { key: d.key ^ 0x7e87, ..d });
         encoder.forward(
             text.states.clone(),
-            &BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout },
+            &BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout, watch: None },
         )
     }
 
@@ -294,7 +315,8 @@ impl ArModel {
         } else {
             let mask = Arc::new(AttentionMask::padded(embedded.n, embedded.lengths.clone()));
             let table = RotaryTable::new(0..embedded.n, self.n_heads, self.width / self.n_heads);
-            let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout: None };
+            let at =
+                BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout: None, watch: None };
             self.decoder.prefill(embedded.states, &at, capacity)
         };
         let code_rows = self.code_embedding.rows();

@@ -4,6 +4,7 @@
 //! the text; norms are modulated by the stage (AdaLN). Invariant: no stage sees its own codebook or one above it.
 
 use crate::ar::{Embedded, embed_text, ints};
+use crate::diagnosis::{HeadFigures, HeadWatch};
 use crate::geometry::{CodeEmbedding, CodeHead, CodecGeometry, look_up};
 use crate::input::pad;
 use crate::kernels::{AttentionMask, RotaryTable, gelu};
@@ -172,6 +173,26 @@ impl NarModel {
         stage: CodebookIndex,
         dropout_key: Option<u64>,
     ) -> Result<Tensor<2>, ModelError> {
+        self.forward_watched(input, stage, dropout_key, None)
+    }
+
+    /// What each head of the decoder looks at while the frames of a batch are predicted for one stage.
+    ///
+    /// # Errors
+    /// More symbols or frames than the model has positions for.
+    pub fn heads(&self, input: &NarInput, stage: CodebookIndex) -> Result<Vec<HeadFigures>, ModelError> {
+        let watch = HeadWatch::default();
+        self.forward_watched(input, stage, None, Some(&watch))?;
+        Ok(watch.figures())
+    }
+
+    fn forward_watched(
+        &self,
+        input: &NarInput,
+        stage: CodebookIndex,
+        dropout_key: Option<u64>,
+        watch: Option<&HeadWatch>,
+    ) -> Result<Tensor<2>, ModelError> {
         let device = self.device();
         let n_items = input.text.len();
         let k = stage.zero_based();
@@ -206,7 +227,7 @@ impl NarModel {
             let mask = Arc::new(AttentionMask::padded(text.n, text.lengths.clone()));
             let table = RotaryTable::new(0..text.n, self.n_heads, head_width);
             let dropout = dropout.map(|d| Dropout { key: d.key ^ 0x7e87, ..d });
-            let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout };
+            let at = BlockContext { mask: &mask, table: &table, text: None, stage: 0, dropout, watch: None };
             encoder.forward(text.states.clone(), &at)
         });
         let text_mask = Arc::new(AttentionMask::padded(text.n, text.lengths.clone()));
@@ -259,6 +280,7 @@ impl NarModel {
             text: encoded.as_ref().map(|e| (e, &text_mask)),
             stage: k - 1,
             dropout,
+            watch,
         };
         let states = self.decoder.forward(Tensor::cat(parts, 1), &at);
         let row = states.dims()[1];

@@ -2,6 +2,7 @@
 //!
 //! Norms take scale and shift as arguments where a stage modulates them (AdaLN). Invariant: padding is never attended to.
 
+use crate::diagnosis::HeadWatch;
 use crate::kernels::{
     AttentionMask, DropoutKey, RotaryTable, add_dropped, attention, gelu, layer_norm, rotary,
 };
@@ -9,6 +10,7 @@ use crate::parameters::ParameterFactory;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use harmonica_config_schema::ModelDims;
+use harmonica_config_schema::record::AttentionOf;
 use std::sync::Arc;
 
 /// Where dropout draws from; none when a model is judged.
@@ -150,6 +152,8 @@ pub(crate) struct BlockContext<'a> {
     pub(crate) text: Option<(&'a Tensor<3>, &'a Arc<AttentionMask>)>,
     pub(crate) stage: usize,
     pub(crate) dropout: Option<Dropout>,
+    /// Who is told of what the heads look at.
+    pub(crate) watch: Option<&'a HeadWatch>,
 }
 
 impl Block {
@@ -183,6 +187,10 @@ impl Block {
         let normed = self.norm_self.forward(x.clone(), at.stage);
         let kv = self.self_attention.key_value(normed.clone(), Some(at.table));
         let queries = self.self_attention.queries(normed, Some(at.table));
+        if let Some(watch) = at.watch {
+            let (asking, read) = ((queries.clone(), at.mask.as_ref()), (kv.keys.clone(), at.mask));
+            watch.observe(AttentionOf::Frames, asking, read, self.self_attention.n_heads);
+        }
         let x = add_dropped(
             x,
             self.self_attention.attend(queries, kv.clone(), at.mask),
@@ -191,7 +199,12 @@ impl Block {
         let x = match (&self.norm_cross, &self.cross_attention, at.text) {
             (Some(norm), Some(cross), Some((text, mask))) => {
                 let queries = cross.queries(norm.forward(x.clone(), at.stage), None);
-                let out = cross.attend(queries, cross.key_value(text.clone(), None), mask);
+                let kv = cross.key_value(text.clone(), None);
+                if let Some(watch) = at.watch {
+                    let (asking, read) = ((queries.clone(), at.mask.as_ref()), (kv.keys.clone(), mask));
+                    watch.observe(AttentionOf::Text, asking, read, cross.n_heads);
+                }
+                let out = cross.attend(queries, kv, mask);
                 add_dropped(x, out, Dropout::at(at.dropout, place + 1))
             }
             _ => x,

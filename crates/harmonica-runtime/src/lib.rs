@@ -11,4 +11,4 @@ mod telemetry;
 pub use allocator::tune_allocator;
 pub use device::{DevicePreference, OpenDevice, RuntimeError, available_backends, open_device};
 pub use platform::platform;
-pub use telemetry::init_telemetry;
+pub use telemetry::{hold_log, init_telemetry, release_log};

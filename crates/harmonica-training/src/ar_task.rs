@@ -3,13 +3,15 @@
 use crate::probes::Probing;
 use crate::{Task, TrainingError};
 use burn::tensor::Device;
-use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
+use harmonica_config_schema::record::{AttentionMetrics, CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{
     CodebookIndex, ExperimentConfig, OptimizerConfig, PromptConfig, RandomStream, RunControl,
     SpeakerConditioning,
 };
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::{CodebookHealth, Probes, draw_plainly, free_running, token_costs};
+use harmonica_model_core::diagnosis::{
+    AttentionHealth, CodebookHealth, Probes, draw_plainly, free_running, token_costs,
+};
 use harmonica_model_core::{
     ArInput, ArModel, CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, Objective,
     Prompt, with_stable_ids,
@@ -225,6 +227,18 @@ impl Task for ArTask {
             probing.observe(&own, batch, &lengths, |input| self.costs(model, input))?;
         }
         Ok(probing.record())
+    }
+
+    fn attention(
+        &self,
+        model: &ArModel,
+        batches: &[TokenBatch],
+    ) -> Result<Vec<AttentionMetrics>, TrainingError> {
+        let mut health = AttentionHealth::default();
+        for batch in batches {
+            health.observe(model.heads(&self.input(batch, None))?);
+        }
+        Ok(health.metrics())
     }
 
     fn free_running(

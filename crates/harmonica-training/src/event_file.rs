@@ -1,6 +1,6 @@
 //! Event files as TensorBoard reads them.
 //!
-//! In: scalars, histograms and sounds with their update. Out: records of length, checksum, protocol buffer, checksum (the
+//! In: scalars, histograms, sounds and pictures with their update. Out: records of length, checksum, protocol buffer, checksum (the
 //! TFRecord framing; checksums are CRC-32C, masked), appended as they come. Only the fields that TensorBoard needs are written, by hand:
 //! a protocol buffer is a list of (field number, kind, value). Invariant: a file that was cut off is whole up to its last
 //! record.
@@ -148,6 +148,16 @@ impl Summary {
             .bytes(4, wav)
             .bytes(5, b"audio/wav");
         self.value(tag, |message| message.message(6, audio));
+    }
+
+    /// A picture in shades of grey, as the bytes of its file.
+    pub(crate) fn picture(&mut self, tag: &str, file: &[u8], width: usize, height: usize) {
+        let image = Message::default()
+            .integer(1, height as u64)
+            .integer(2, width as u64)
+            .integer(3, 1)
+            .bytes(4, file);
+        self.value(tag, |message| message.message(4, image));
     }
 }
 

@@ -4,10 +4,12 @@ use crate::ar_task::{frames, prompt_policy, prompts, texts, with_noise};
 use crate::probes::Probing;
 use crate::{Task, TrainingError};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
+use harmonica_config_schema::record::{AttentionMetrics, CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{CodebookIndex, ExperimentConfig, OptimizerConfig, RandomStream, RunControl};
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
-use harmonica_model_core::diagnosis::{CodebookHealth, Probes, draw_plainly, free_running, token_costs};
+use harmonica_model_core::diagnosis::{
+    AttentionHealth, CodebookHealth, Probes, draw_plainly, free_running, token_costs,
+};
 use harmonica_model_core::{
     CodecGeometry, InterfaceContract, LossRegistry, LossReport, ModelError, NarInput, NarModel, Objective,
     with_stable_ids,
@@ -179,6 +181,21 @@ impl Task for NarTask {
             })?;
         }
         Ok(probing.record())
+    }
+
+    /// Looks at codebook 2, as the probes do.
+    fn attention(
+        &self,
+        model: &NarModel,
+        batches: &[TokenBatch],
+    ) -> Result<Vec<AttentionMetrics>, TrainingError> {
+        let mut health = AttentionHealth::default();
+        if let Some(stage) = CodebookIndex::stages(model.n_codebooks()).next() {
+            for batch in batches {
+                health.observe(model.heads(&self.input(batch, stage, None), stage)?);
+            }
+        }
+        Ok(health.metrics())
     }
 
     /// Each stage sees codebook 1 of the utterance, and its own draws of those between.

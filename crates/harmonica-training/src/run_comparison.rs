@@ -6,8 +6,8 @@
 use crate::RunReading;
 use harmonica_config_schema::ConfigDiff;
 use harmonica_config_schema::record::{
-    CodebookPair, ConfigDifference, Difference, Environment, FORMAT_VERSION, RunComparison, Sitting,
-    ValidationMetrics, ValidationPair,
+    CodebookPair, ConfigDifference, CurveDistance, Difference, Environment, FORMAT_VERSION, MetricsLine,
+    RunComparison, Sitting, ValidationMetrics, ValidationPair,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,7 @@ pub fn compare(left: &RunReading, right: &RunReading) -> RunComparison {
         incomparable: incomparable(left, right),
         config: config(left, right),
         validations: validations(left, right),
+        training: curve_distance(&left.metrics, &right.metrics),
         environment: environment(left, right),
     }
 }
@@ -60,6 +61,27 @@ fn validations(left: &RunReading, right: &RunReading) -> Vec<ValidationPair> {
     let mine: BTreeMap<u64, &ValidationMetrics> = left.validations().map(|v| (v.update, v)).collect();
     let common = mine.into_iter().filter_map(|(update, left)| Some((left, *others.get(&update)?)));
     common.map(|(left, right)| pair(left, right)).collect()
+}
+
+/// Where the training curves lie furthest apart. A figure that is no number is as far as can be.
+fn curve_distance(left: &[MetricsLine], right: &[MetricsLine]) -> Option<CurveDistance> {
+    let curve = |lines: &[MetricsLine]| -> BTreeMap<u64, f64> {
+        let of = |line: &MetricsLine| match line {
+            MetricsLine::Train(metrics) => Some((metrics.update, metrics.cross_entropy)),
+            _ => None,
+        };
+        lines.iter().filter_map(of).collect()
+    };
+    let others = curve(right);
+    let at = |(update, left): (u64, f64)| {
+        let right = *others.get(&update)?;
+        let share = (right - left).abs() / left.abs().max(1e-12);
+        let share = if share.is_nan() { f64::INFINITY } else { share };
+        Some(CurveDistance { n_updates: 0, update, left, right, share })
+    };
+    let all: Vec<CurveDistance> = curve(left).into_iter().filter_map(at).collect();
+    let furthest = all.iter().copied().max_by(|a, b| a.share.total_cmp(&b.share))?;
+    Some(CurveDistance { n_updates: all.len(), ..furthest })
 }
 
 fn pair(left: &ValidationMetrics, right: &ValidationMetrics) -> ValidationPair {
@@ -126,4 +148,29 @@ fn values(sittings: &[Sitting], of: fn(&Environment) -> Option<String>) -> Optio
         }
     }
     (!found.is_empty()).then(|| found.join(", then "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harmonica_config_schema::record::TrainMetrics;
+
+    fn curve(values: &[(u64, f64)]) -> Vec<MetricsLine> {
+        let line = |(update, cross_entropy): &(u64, f64)| {
+            let (update, cross_entropy) = (*update, *cross_entropy);
+            MetricsLine::Train(TrainMetrics { update, cross_entropy, ..TrainMetrics::default() })
+        };
+        values.iter().map(line).collect()
+    }
+
+    #[test]
+    fn curves_are_as_far_apart_as_where_they_differ_most() {
+        let left = curve(&[(1, 5.0), (2, 4.0), (3, 2.0), (9, 1.0)]);
+        let found = curve_distance(&left, &curve(&[(1, 5.1), (2, 3.8), (3, 2.0), (4, 0.1)])).unwrap();
+        assert_eq!((found.n_updates, found.update, found.left, found.right), (3, 2, 4.0, 3.8));
+        assert!((found.share - 0.05).abs() < 1e-12);
+        let broken = curve_distance(&left, &curve(&[(1, 5.0), (2, f64::NAN)])).unwrap();
+        assert_eq!((broken.update, broken.share), (2, f64::INFINITY));
+        assert_eq!(curve_distance(&left, &curve(&[(7, 1.0)])), None);
+    }
 }

@@ -1,9 +1,9 @@
 //! What the loop needs to know about a model: how to cost a batch and how to judge it.
 
-use crate::TrainingError;
+use crate::{Sample, TrainingError};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use harmonica_config_schema::record::{CodebookMetrics, FreeRunningMetrics};
+use harmonica_config_schema::record::{AttentionMetrics, CodebookMetrics, FreeRunningMetrics};
 use harmonica_config_schema::{OptimizerConfig, RunControl};
 use harmonica_data::{PromptPolicy, TokenBatch, TokenCache};
 use harmonica_model_core::diagnosis::Probes;
@@ -81,6 +81,23 @@ pub trait Task: Send + Sync {
     /// A batch that the model has no positions for.
     fn probes(&self, _model: &Self::Model, _batches: &[TokenBatch]) -> Result<Probes, TrainingError> {
         Ok(Probes::default())
+    }
+
+    /// What the heads of the model look at on these batches; nothing is measured unless a task says otherwise.
+    ///
+    /// # Errors
+    /// A batch that the model has no positions for.
+    fn attention(
+        &self,
+        _model: &Self::Model,
+        _batches: &[TokenBatch],
+    ) -> Result<Vec<AttentionMetrics>, TrainingError> {
+        Ok(Vec::new())
+    }
+
+    /// One utterance as the model would be asked to speak it.
+    fn sample(&self, utterance: usize) -> Sample {
+        Sample::of(&self.batch(&[utterance], u64::MAX))
     }
 
     /// Figures of what the model writes by itself, as many frames as the utterances of a batch have; nothing is written

@@ -1,4 +1,5 @@
-//! A run as TensorBoard shows it: scalars of training and validation, histograms of the weights, sounds.
+//! A run as TensorBoard shows it: scalars of training and validation, histograms of the weights, sounds,
+//! pictures.
 //!
 //! In: what an observer hears. Out: an event file a sitting in `RUN_DIR/tensorboard/`. `metrics.jsonl` is the truth, this is a
 //! view of it. Invariant: a file that cannot be written never ends a run; it is told once, and no more is written.
@@ -49,6 +50,13 @@ impl TensorBoard {
         self.write(update, summary);
     }
 
+    /// Adds a picture: the bytes of a bitmap or of another file that browsers show, and its size in pixels.
+    pub fn picture(&mut self, tag: &str, update: u64, file: &[u8], width: usize, height: usize) {
+        let mut summary = Summary::default();
+        summary.picture(tag, file, width, height);
+        self.write(update, summary);
+    }
+
     /// Adds a line of training metrics.
     pub fn train(&mut self, metrics: &TrainMetrics) {
         let mut summary = Summary::default();
@@ -88,6 +96,12 @@ impl TensorBoard {
             if let Some(probe) = use_of.probe {
                 summary.scalar(&format!("probe/{name}_gap_nats"), probe.gap_nats);
             }
+        }
+        for attention in &metrics.attention {
+            let name = format!("attention/layer_{}_{}", attention.layer, attention.reads.name());
+            summary.scalar(&format!("{name}_relative_entropy"), attention.relative_entropy());
+            summary.scalar(&format!("{name}_lowest_entropy"), attention.lowest_entropy());
+            summary.scalar(&format!("{name}_diversity"), attention.diversity);
         }
         summary.scalar("valid/alerts", metrics.alerts.len() as f64);
         let mut groups: BTreeMap<String, Vec<f32>> = BTreeMap::new();

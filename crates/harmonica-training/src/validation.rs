@@ -96,6 +96,7 @@ impl<T: Task + 'static> Trainer<T> {
             [] => Probes::default(),
             batches => task.probes(self.ema.model(), batches)?,
         };
+        let attention = task.attention(self.ema.model(), &self.valid.probed)?;
         let free_running = match &self.valid.free {
             Some(batch) => task.free_running(self.ema.model(), batch)?,
             None => Vec::new(),
@@ -115,6 +116,7 @@ impl<T: Task + 'static> Trainer<T> {
             codebooks,
             raw,
             free_running,
+            attention,
             alerts: Vec::new(),
         };
         let changes = self.state.policies.alerts.observe(&metrics);

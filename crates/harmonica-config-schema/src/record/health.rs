@@ -60,6 +60,9 @@ pub struct ValidationMetrics {
     /// What the model writes without seeing the utterance's own codes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub free_running: Vec<FreeRunningMetrics>,
+    /// What the heads of each layer look at, in the probed batches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<AttentionMetrics>,
     /// Alerts that stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertRecord>,
@@ -146,6 +149,67 @@ pub struct FreeRunningMetrics {
     /// Kullback-Leibler divergence of the written codes from the target marginal, in nats; half a count is added to every
     /// target class.
     pub marginal_kl: f64,
+}
+
+/// What an attention reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionOf {
+    /// The frames, and what stands before them in the same sequence: a prompt, or the text.
+    #[default]
+    Frames,
+    /// The text, by cross-attention.
+    Text,
+}
+
+impl AttentionOf {
+    /// Name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// How wide the heads of one attention look and how different they are, means over the frames that ask.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AttentionMetrics {
+    /// Layer, counted from 1.
+    pub layer: usize,
+    /// What is looked at.
+    pub reads: AttentionOf,
+    /// Frames that asked.
+    pub n_queries: usize,
+    /// Entropy of each head, in nats.
+    pub head_entropies: Vec<f64>,
+    /// Entropy of a head that looks at everything alike, in nats: the mean logarithm of the number of keys.
+    pub uniform_entropy: f64,
+    /// Jensen-Shannon divergence of the heads, in nats: 0 where all look at the same, at most the logarithm of their number.
+    pub diversity: f64,
+}
+
+impl AttentionMetrics {
+    /// Mean entropy of the heads, in nats.
+    pub fn mean_entropy(&self) -> f64 {
+        self.head_entropies.iter().sum::<f64>() / self.head_entropies.len().max(1) as f64
+    }
+
+    /// Entropy of the head that looks narrowest, in nats.
+    pub fn lowest_entropy(&self) -> f64 {
+        self.head_entropies.iter().copied().reduce(f64::min).unwrap_or_default()
+    }
+
+    /// Diversity as a share of the most that so many heads can have; 0 for one head.
+    pub fn relative_diversity(&self) -> f64 {
+        let most = (self.head_entropies.len().max(1) as f64).ln();
+        if most > 0.0 { self.diversity / most } else { 0.0 }
+    }
+
+    /// Mean entropy as a share of looking at everything alike; 0 where there is one key only.
+    pub fn relative_entropy(&self) -> f64 {
+        if self.uniform_entropy > 0.0 { self.mean_entropy() / self.uniform_entropy } else { 0.0 }
+    }
 }
 
 /// Whether a condition shows in the predictions.

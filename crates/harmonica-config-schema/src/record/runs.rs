@@ -201,8 +201,26 @@ pub struct RunComparison {
     pub config: Option<Vec<ConfigDifference>>,
     /// Validations after the same number of updates, ascending.
     pub validations: Vec<ValidationPair>,
+    /// How far the training curves lie apart; absent if no update has a figure of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<CurveDistance>,
     /// What differs between program, device and the environments of all sittings; what was not recorded has no value.
     pub environment: Vec<Difference>,
+}
+
+/// How far two training curves lie apart: the update at which cross-entropies differ most, as a share of the left one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurveDistance {
+    /// Updates that have a figure of both.
+    pub n_updates: usize,
+    /// Where they differ most.
+    pub update: u64,
+    /// Training cross-entropy of the left run there, in nats a token.
+    pub left: f64,
+    /// That of the right run.
+    pub right: f64,
+    /// The difference there, as a share of the left one.
+    pub share: f64,
 }
 
 /// Runs whose cross-entropies may be compared, and the best of them.

@@ -38,6 +38,9 @@ pub(crate) enum RunsCommand {
         /// Also write compare.html with both curves in one chart
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// Refuse (exit code 1) if training cross-entropies differ by more than this share anywhere, such as 0.01
+        #[arg(long, value_name = "SHARE")]
+        within: Option<f64>,
     },
     /// Print the run with the lowest validation cross-entropy, among those with the same model, cache and codec
     #[command(after_help = "Example: harmonica-lab runs best runs --model nar")]
@@ -54,7 +57,7 @@ pub(crate) enum RunsCommand {
 pub(crate) fn run(command: RunsCommand, out: Output) -> Result<(), Failure> {
     match command {
         RunsCommand::List { dir } => list::run(&dir, out),
-        RunsCommand::Compare { a, b, output } => compare::run(&a, &b, output.as_deref(), out),
+        RunsCommand::Compare { a, b, output, within } => compare::run(&a, &b, output.as_deref(), within, out),
         RunsCommand::Best { dir, model } => best::run(&dir, model, out),
     }
 }

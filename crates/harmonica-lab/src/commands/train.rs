@@ -1,19 +1,20 @@
 //! `train`: one model in one run directory.
 
+use crate::dashboard::Dashboard;
 use crate::failure::Failure;
 use crate::interrupt::{INTERRUPTED, Interrupt};
-use crate::observers::{HearItLearn, LabObserver};
+use crate::observers::LabObserver;
 use crate::output::Output;
+use crate::samples::{HearItLearn, Speaks};
 use crate::setup::{ConfigArguments, contract, geometry, open_cache, open_codec};
 use clap::{Args, ValueEnum};
+use harmonica_codec::AudioCodec;
 use harmonica_config_schema::ResolvedConfig;
 use harmonica_config_schema::record::{FORMAT_VERSION, RunManifest};
 use harmonica_data::Split;
 use harmonica_model_core::{LossRegistry, parameter_names};
 use harmonica_runtime::{DevicePreference, open_device};
-use harmonica_training::{
-    ArTask, Checkpoint, NarTask, RunDir, Task, TensorBoard, TrainObserver, TrainOutcome, Trainer,
-};
+use harmonica_training::{ArTask, Checkpoint, NarTask, RunDir, Task, TensorBoard, TrainOutcome, Trainer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,9 @@ pub(crate) struct TrainArguments {
     /// Take the cache as it is, whatever it was made from
     #[arg(long)]
     allow_cache_mismatch: bool,
+    /// Plain lines on a terminal too, where a program with the dashboard (feature `tui`) would draw curves
+    #[arg(long)]
+    plain: bool,
 }
 
 pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure> {
@@ -98,24 +102,14 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
         device: device.name.clone(),
         stopped: String::new(),
     };
-    let board = TensorBoard::new(&run);
+    let valid = cache.split(Split::Valid).first().copied();
+    let sitting = Sitting { out, interrupt, codec, valid, board: TensorBoard::new(&run) };
     let outcome = if is_ar {
-        let sentence = cache.split(Split::Valid).first().map(|i| {
-            let utterance = &cache.utterances()[*i];
-            HearItLearn {
-                codec: Arc::clone(&codec),
-                text: utterance.text_ids.iter().map(|id| *id as i32).collect(),
-                speaker: utterance.speaker as i32,
-                dir: arguments.run_dir.join("samples"),
-            }
-        });
         let task = ArTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "ar", interrupt, sentence, board };
-        train(task, &resolved, run, arguments, manifest, observer)?
+        sitting.train(task, &resolved, &run, arguments, manifest)?
     } else {
         let task = NarTask::new(config, cache, geometry, contract, registry, &autodiff)?;
-        let observer = LabObserver { out, name: "nar", interrupt, sentence: None, board };
-        train(task, &resolved, run, arguments, manifest, observer)?
+        sitting.train(task, &resolved, &run, arguments, manifest)?
     };
     if outcome.is_interrupted {
         let message = format!(
@@ -132,29 +126,62 @@ pub(crate) fn run(arguments: &TrainArguments, out: Output) -> Result<(), Failure
     Ok(())
 }
 
-fn train<T: Task + 'static>(
-    task: T,
-    resolved: &ResolvedConfig,
-    run: RunDir,
-    arguments: &TrainArguments,
-    manifest: RunManifest,
-    mut observer: impl TrainObserver<T::Model>,
-) -> Result<TrainOutcome, Failure> {
-    let mut trainer = Trainer::new(task, &resolved.config, run.clone(), arguments.resume)?;
-    let begun = match &arguments.init_from {
-        Some(from) => trainer.begin_with(&Checkpoint::open(from)?)?,
-        None => None,
-    };
-    if let Some(told) = begun {
-        let (loaded, resized, skipped) = (told.loaded.len(), told.resized.len(), told.skipped.len());
-        tracing::info!("from {}: {loaded} tensors loaded, {resized} resized, {skipped} skipped", told.from);
-        told.resized
-            .iter()
-            .for_each(|(path, [there, here])| tracing::info!("resized {path}: {there:?} to {here:?}"));
-        told.skipped.iter().for_each(|(path, why)| tracing::info!("skipped {path}: {why}"));
+/// What a process trains with, whichever the model.
+struct Sitting {
+    out: Output,
+    interrupt: Interrupt,
+    codec: Arc<dyn AudioCodec>,
+    /// The validation utterance that is spoken.
+    valid: Option<usize>,
+    board: TensorBoard,
+}
+
+impl Sitting {
+    fn train<T: Task + 'static>(
+        self,
+        task: T,
+        resolved: &ResolvedConfig,
+        run: &RunDir,
+        arguments: &TrainArguments,
+        manifest: RunManifest,
+    ) -> Result<TrainOutcome, Failure>
+    where
+        T::Model: Speaks,
+    {
+        let sentence = self.valid.map(|utterance| HearItLearn {
+            codec: Arc::clone(&self.codec),
+            sample: task.sample(utterance),
+            dir: arguments.run_dir.join("samples"),
+        });
+        let mut trainer = Trainer::new(task, &resolved.config, run.clone(), arguments.resume)?;
+        let begun = match &arguments.init_from {
+            Some(from) => trainer.begin_with(&Checkpoint::open(from)?)?,
+            None => None,
+        };
+        if let Some(told) = begun {
+            let (loaded, resized, skipped) = (told.loaded.len(), told.resized.len(), told.skipped.len());
+            tracing::info!(
+                "from {}: {loaded} tensors loaded, {resized} resized, {skipped} skipped",
+                told.from
+            );
+            told.resized
+                .iter()
+                .for_each(|(path, [there, here])| tracing::info!("resized {path}: {there:?} to {here:?}"));
+            told.skipped.iter().for_each(|(path, why)| tracing::info!("skipped {path}: {why}"));
+        }
+        let n_parameters = parameter_names(trainer.averaged()).iter().map(|(_, n)| n).sum();
+        run.describe(&resolved.config, &RunManifest { n_parameters, ..manifest })?;
+        run.describe_provenance(&resolved.provenance)?;
+        // The terminal is taken when nothing can be refused any more.
+        let dashboard = if arguments.plain || self.out.json { None } else { Dashboard::open() };
+        let mut observer = LabObserver {
+            out: self.out,
+            name: arguments.model.name(),
+            interrupt: self.interrupt,
+            sentence,
+            board: self.board,
+            dashboard,
+        };
+        Ok(trainer.run(&mut observer)?)
     }
-    let n_parameters = parameter_names(trainer.averaged()).iter().map(|(_, n)| n).sum();
-    run.describe(&resolved.config, &RunManifest { n_parameters, ..manifest })?;
-    run.describe_provenance(&resolved.provenance)?;
-    Ok(trainer.run(&mut observer)?)
 }

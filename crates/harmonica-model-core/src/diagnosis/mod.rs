@@ -7,6 +7,7 @@
 //! Invariant: a constant and a uniform model both fail, whatever the window.
 
 mod alerts;
+mod heads;
 mod verdict;
 mod window;
 
@@ -14,5 +15,7 @@ mod window;
 mod planted;
 
 pub use alerts::{AlertChange, Alerts};
+pub(crate) use heads::HeadWatch;
+pub use heads::{AttentionHealth, HeadFigures};
 pub use verdict::{PairedCost, Probes, Verdict, judge, predecessor_warns, verdict};
 pub use window::{CodebookHealth, draw_plainly, free_running, token_costs};

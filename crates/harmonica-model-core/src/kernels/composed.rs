@@ -34,18 +34,15 @@ pub(crate) fn rotary(x: Tensor<3>, table: &RotaryTable) -> Tensor<3> {
     Tensor::cat(vec![first, second], 3).reshape([n_items, n_positions, width])
 }
 
-/// Output `[B, Tq, D]` and the mean probabilities over heads `[B, Tq, Tk]`.
-pub(crate) fn attention(
+/// What each head looks at `[B, H, Tq, Tk]`.
+pub(crate) fn attention_weights(
     q: Tensor<3>,
     k: Tensor<3>,
-    v: Tensor<3>,
     n_heads: usize,
     mask: &AttentionMask,
-) -> (Tensor<3>, Tensor<3>) {
-    let [n_items, n_queries, width] = q.dims();
-    let n_keys = k.dims()[1];
+) -> Tensor<4> {
+    let ([n_items, n_queries, width], n_keys) = (q.dims(), k.dims()[1]);
     let head = width / n_heads;
-    let device = q.device();
     let split = |x: Tensor<3>, n: usize| x.reshape([n_items, n, n_heads, head]).swap_dims(1, 2);
     let mut hidden = vec![true; n_items * n_queries * n_keys];
     for b in 0..n_items {
@@ -57,12 +54,22 @@ pub(crate) fn attention(
         }
     }
     let hidden =
-        Tensor::<4, Bool>::from_data(TensorData::new(hidden, [n_items, 1, n_queries, n_keys]), &device);
+        Tensor::<4, Bool>::from_data(TensorData::new(hidden, [n_items, 1, n_queries, n_keys]), &q.device());
     let scores = split(q, n_queries).matmul(split(k, n_keys).swap_dims(2, 3)) / (head as f64).sqrt();
-    let probabilities = softmax(scores.mask_fill(hidden, -1e9), 3);
-    let out = probabilities.clone().matmul(split(v, n_keys));
-    let mean = probabilities.mean_dim(1).reshape([n_items, n_queries, n_keys]);
-    (out.swap_dims(1, 2).reshape([n_items, n_queries, width]), mean)
+    softmax(scores.mask_fill(hidden, -1e9), 3)
+}
+
+pub(crate) fn attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    n_heads: usize,
+    mask: &AttentionMask,
+) -> Tensor<3> {
+    let ([n_items, n_queries, width], n_keys) = (q.dims(), k.dims()[1]);
+    let v = v.reshape([n_items, n_keys, n_heads, width / n_heads]).swap_dims(1, 2);
+    let out = attention_weights(q, k, n_heads, mask).matmul(v);
+    out.swap_dims(1, 2).reshape([n_items, n_queries, width])
 }
 
 pub(crate) fn add_dropped<const N: usize>(x: Tensor<N>, y: Tensor<N>, dropout: DropoutKey) -> Tensor<N> {

@@ -135,16 +135,16 @@ pub fn attention(
     if flex::applies(&q) {
         return flex::attention(q, k, v, n_heads, mask.clone());
     }
-    composed::attention(q, k, v, n_heads, mask).0
+    composed::attention(q, k, v, n_heads, mask)
 }
 
-/// Attention probabilities averaged over heads, for alignments; composed of plain operations.
+/// What each head looks at; composed of plain operations.
 ///
 /// # Shapes
 /// - `q`: `[B, Tq, D]`; `k`: `[B, Tk, D]`
-/// - returns `[B, Tq, Tk]`
-pub fn attention_weights(q: Tensor<3>, k: Tensor<3>, n_heads: usize, mask: &Arc<AttentionMask>) -> Tensor<3> {
-    composed::attention(q, k.clone(), k, n_heads, mask).1
+/// - returns `[B, H, Tq, Tk]`
+pub fn attention_weights(q: Tensor<3>, k: Tensor<3>, n_heads: usize, mask: &Arc<AttentionMask>) -> Tensor<4> {
+    composed::attention_weights(q, k, n_heads, mask)
 }
 
 /// `x` plus `y` with a share of its units dropped and the others scaled up.

@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::table::{Column, Cut, lines};
 use harmonica_config_schema::Place;
 use harmonica_config_schema::record::{
-    CodebookPair, Difference, RunComparison, RunState, RunSummary, ValidationPair,
+    CodebookPair, CurveDistance, Difference, RunComparison, RunState, RunSummary, ValidationPair,
 };
 use harmonica_eval::{ComparisonInput, write_comparison};
 use harmonica_training::{RunReading, compare};
@@ -16,12 +16,19 @@ use std::path::Path;
 const CODEBOOKS_A_TABLE: usize = 6;
 const UNKNOWN: &str = "not recorded";
 
-pub(super) fn run(a: &Path, b: &Path, output: Option<&Path>, out: Output) -> Result<(), Failure> {
+pub(super) fn run(
+    a: &Path,
+    b: &Path,
+    output: Option<&Path>,
+    within: Option<f64>,
+    out: Output,
+) -> Result<(), Failure> {
     let read = |dir: &Path| {
         RunReading::open(dir).map_err(|e| Failure::error(format!("`{}`: {}", e.path.display(), e.reason)))
     };
     let (left, right) = (read(a)?, read(b)?);
     let comparison = compare(&left, &right);
+    let distance = comparison.training;
     let mut shown = words(&comparison);
     let mut value = serde_json::json!({
         "comparable": comparison.incomparable.is_empty(), "comparison": comparison,
@@ -32,8 +39,34 @@ pub(super) fn run(a: &Path, b: &Path, output: Option<&Path>, out: Output) -> Res
         shown.push_str(&format!("\n\n{}", page.display()));
         value["page"] = serde_json::json!(page);
     }
-    out.result(&value, &shown);
-    Ok(())
+    let Some(message) = within.and_then(|share| refusal(distance, share)) else {
+        out.result(&value, &shown);
+        return Ok(());
+    };
+    if !out.json {
+        out.result(&value, &shown);
+    }
+    let result = value.as_object().cloned().unwrap_or_default();
+    Err(Failure { code: 1, result, ..Failure::error(message) })
+}
+
+/// Why training curves are refused that should lie within a share of each other.
+fn refusal(distance: Option<CurveDistance>, within: f64) -> Option<String> {
+    let Some(d) = distance else {
+        return Some("no update has a training figure of both runs: nothing was compared".to_owned());
+    };
+    // Not `>`: a share that is no number holds nothing.
+    let holds = d.share <= within;
+    (!holds).then(|| {
+        format!(
+            "the training curves lie {:.3} % apart after {} updates ({:.4} and {:.4} nats), more than {:.3} %",
+            100.0 * d.share,
+            d.update,
+            d.left,
+            d.right,
+            100.0 * within
+        )
+    })
 }
 
 fn words(c: &RunComparison) -> String {
@@ -48,6 +81,16 @@ fn words(c: &RunComparison) -> String {
     all.extend(summaries(&c.left, &c.right));
     all.push(String::new());
     all.extend(validations(&c.validations));
+    if let Some(d) = &c.training {
+        all.push(format!(
+            "training cross-entropy at {} updates: furthest apart after {}, {:.4} and {:.4}, {:.3} %",
+            d.n_updates,
+            d.update,
+            d.left,
+            d.right,
+            100.0 * d.share
+        ));
+    }
     all.push(String::new());
     all.extend(config(c));
     all.push(String::new());
@@ -217,8 +260,21 @@ mod tests {
                 right_place: None,
             }]),
             validations: vec![pair],
+            training: Some(CurveDistance { n_updates: 40, update: 30, left: 4.0, right: 3.9, share: 0.025 }),
             environment: Vec::new(),
         }
+    }
+
+    #[test]
+    fn curves_that_lie_too_far_apart_are_refused() {
+        let distance = comparison(1).training;
+        assert_eq!(refusal(distance, 0.025), None);
+        assert_eq!(
+            refusal(distance, 0.01).unwrap(),
+            "the training curves lie 2.500 % apart after 30 updates (4.0000 and 3.9000 nats), more than 1.000 %"
+        );
+        assert!(refusal(distance, f64::NAN).is_some());
+        assert!(refusal(None, 1.0).is_some());
     }
 
     #[test]
