@@ -1,11 +1,11 @@
 //! The baseline configurations on small corpora of their layouts: what they name exists, and both models learn from it.
 
 use crate::resume::{ONE_AT_A_TIME, task_ar, task_nar, train};
-use harmonica_audio::{Waveform, load, resample, save};
+use harmonica_audio::{Waveform, condition, load, resample, save};
 use harmonica_codec::MelRvq;
 use harmonica_config_schema::record::MetricsLine;
 use harmonica_config_schema::{ConfigLoader, CorpusLayout, ExperimentConfig, RandomStream};
-use harmonica_data::{Manifest, Preprocessor, Split, condition};
+use harmonica_data::{Manifest, Preprocessor, Split};
 use harmonica_tests::{Fixture, speech};
 use harmonica_text::{TextTokenizer, Vocab};
 use harmonica_training::RunDir;
