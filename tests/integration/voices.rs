@@ -100,10 +100,39 @@ fn recordings_that_cannot_be_voices_are_refused_and_long_ones_are_cut_with_a_war
     assert_eq!(long.reference.n_frames(), 48);
     assert!(long.reference.transcript().is_none() && long.warnings.len() == 1, "{:?}", long.warnings);
     Bundle::enroll(&bundle, "ann", &long.reference).unwrap();
-    for (name, why) in [("ann", "another --name"), ("../x", "plain name"), ("", "plain name")] {
+    for (name, why) in
+        [("ann", "another --name"), ("a\0b", "control characters"), ("", "1 to 100 characters")]
+    {
         let error = Bundle::enroll(&bundle, name, &long.reference).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
+    // Names are words, not paths: whatever they hold, the file stays in its place.
+    Bundle::enroll(&bundle, "../Zo\u{eb} & co", &long.reference).unwrap();
+    let names: Vec<String> = open(&bundle).voices().iter().map(|voice| voice.name.clone()).collect();
+    assert_eq!(names, ["../Zo\u{eb} & co", "ann"]);
+    assert_eq!(std::fs::read_dir(bundle.join("voices")).unwrap().count(), 2);
+}
+
+#[test]
+fn voices_enrolled_at_once_are_all_kept_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = prompt_bundle(dir.path());
+    let reference = open(&bundle).reference(&speech("abcdef", 0), None).unwrap().reference;
+    let enrolled: Vec<String> = std::thread::scope(|scope| {
+        let enroll = |i: usize| {
+            let (bundle, reference) = (&bundle, &reference);
+            scope.spawn(move || {
+                let name = format!("voice {i}");
+                Bundle::enroll(bundle, &name, reference).map(|()| name).map_err(|e| e.to_string())
+            })
+        };
+        let threads: Vec<_> = (0..8).map(enroll).collect();
+        let done = threads.into_iter().map(|thread| thread.join().unwrap());
+        done.filter_map(|done| done.map_err(|e| assert!(e.contains("another process"), "{e}")).ok()).collect()
+    });
+    assert!(!enrolled.is_empty());
+    let names: Vec<String> = open(&bundle).voices().iter().map(|voice| voice.name.clone()).collect();
+    assert_eq!(names, enrolled);
 }
 
 #[test]

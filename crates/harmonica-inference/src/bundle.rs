@@ -10,7 +10,7 @@ use harmonica_config_schema::{
     ArModelConfig, AudioConfig, DecodeConfig, Fingerprint, NarModelConfig, SpeakerConditioning,
 };
 use harmonica_model_core::{InterfaceContract, WeightStore};
-use harmonica_storage::{FileCheck, MANIFEST, Sealed, Staged, StorageError, is_plain_name, require_space};
+use harmonica_storage::{Claim, FileCheck, MANIFEST, Sealed, Staged, StorageError, require_space};
 use harmonica_text::{NORMALIZER_VERSION, Vocab};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 /// Version of `bundle.json`. 2: hashes stand in the manifest. 3: voices that are recordings.
 pub const BUNDLE_VERSION: u32 = 3;
+
+/// Longest name of a voice, in characters.
+const MAX_NAME: usize = 100;
 
 /// The oldest version that is still read.
 const OLDEST_VERSION: u32 = 2;
@@ -110,6 +113,11 @@ impl BundleManifest {
         let of = [self.ar_contract.speaker, self.nar_contract.speaker];
         (of.contains(&SpeakerConditioning::Embedding), of.contains(&SpeakerConditioning::Prompt))
     }
+
+    /// Most frames of a reference: half of what the models read, as in training.
+    pub fn longest_reference(&self) -> usize {
+        self.ar_contract.max_frames.min(self.nar_contract.max_frames) / 2
+    }
 }
 
 /// What a bundle is made of.
@@ -172,6 +180,16 @@ const AR: &str = "ar.safetensors";
 const NAR: &str = "nar.safetensors";
 const CODEC: &str = "codec";
 
+/// The right to change the bundle in a directory, so that of two voices enrolled at once none is lost.
+fn claim(dir: &Path) -> Result<Claim, InferenceError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let taken = Claim::take(&dir.with_file_name(format!(".claim-{name}")))?;
+    taken.ok_or_else(|| InferenceError::Bundle {
+        path: dir.to_owned(),
+        reason: "another process changes it; try again when that has ended".into(),
+    })
+}
+
 /// Name and content of a voice's file.
 fn voice_file(
     dir: &Path,
@@ -179,8 +197,8 @@ fn voice_file(
     codec: &Fingerprint,
     reference: &Reference,
 ) -> Result<(String, Vec<u8>), InferenceError> {
-    if !is_plain_name(name) {
-        let reason = "it must be a plain name of letters, digits, `-`, `_` and `.`".to_owned();
+    if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > MAX_NAME {
+        let reason = format!("a name has 1 to {MAX_NAME} characters and no control characters");
         return Err(InferenceError::VoiceName { name: name.to_owned(), reason });
     }
     let path = VoiceFile::path(name);
@@ -223,6 +241,7 @@ impl Bundle {
             .map_err(|e| StorageError::encode(&dir.join(DESCRIPTION), e))?;
         files.push((DESCRIPTION.to_owned(), json));
         require_space(dir, files.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
+        let _alone = claim(dir)?;
         let mut staged = Staged::begin_in_place_of(dir, DESCRIPTION, "bundle")?;
         for (name, bytes) in &files {
             staged.file(name, bytes)?;
@@ -233,9 +252,10 @@ impl Bundle {
     /// Adds a voice to the bundle in a directory; everything else in it stays as it is, byte for byte.
     ///
     /// # Errors
-    /// Models that know voices by name alone, a name that is taken or no plain file name, codes of another codec, a directory
-    /// that cannot be written to.
+    /// Models that know voices by name alone, a name that is taken or none, a longer reference than the models take, codes of
+    /// another codec, a directory that another process writes to or that cannot be written to.
     pub fn enroll(dir: &Path, name: &str, reference: &Reference) -> Result<(), InferenceError> {
+        let _alone = claim(dir)?;
         let bundle = Self::open(dir)?;
         if bundle.manifest.speakers().0 {
             return Err(InferenceError::VoicesByName { known: bundle.manifest.voices });
@@ -246,6 +266,11 @@ impl Bundle {
             return Err(refuse("the bundle has a voice of this name; choose another --name"));
         }
         reference.check(bundle.codec.as_ref())?;
+        let longest = bundle.manifest.longest_reference();
+        if reference.n_frames() > longest {
+            let reason = format!("it has {} frames, the models take {longest}", reference.n_frames());
+            return Err(InferenceError::Reference { reason });
+        }
         let damaged =
             |check: FileCheck| InferenceError::Bundle { path: dir.to_owned(), reason: check.to_string() };
         let sealed = Sealed::open(dir).map_err(damaged)?;
@@ -293,7 +318,7 @@ impl Bundle {
         for file in sealed.files().filter(|name| name.starts_with(VOICES)) {
             let bytes = read(file)?;
             let (name, reference) =
-                VoiceFile::read(&bytes, codec.as_ref()).map_err(|reason| refuse(file, reason))?;
+                VoiceFile::read(file, &bytes, codec.as_ref()).map_err(|reason| refuse(file, reason))?;
             references.insert(name, reference);
         }
         let (by_name, by_recording) = manifest.speakers();

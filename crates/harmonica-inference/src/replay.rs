@@ -17,7 +17,8 @@ use std::fmt::{Display, Formatter};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-const FORMAT_VERSION: u32 = 1;
+/// Version of manifests whose request brings a reference; without one they are what version 1 reads.
+const FORMAT_VERSION: u32 = 2;
 
 /// What every replay manifest says of itself.
 const RECORD: &str = "harmonica replay";
@@ -244,7 +245,8 @@ impl ReplayManifest {
     fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         let seal = seal_of(&serde_json::to_value(self)?);
         let record = RECORD.to_owned();
-        let envelope = Envelope { format_version: FORMAT_VERSION, record, manifest: self.clone(), seal };
+        let format_version = if self.request.reference.is_some() { FORMAT_VERSION } else { 1 };
+        let envelope = Envelope { format_version, record, manifest: self.clone(), seal };
         let mut bytes = serde_json::to_vec_pretty(&envelope)?;
         bytes.push(b'\n');
         Ok(bytes)
@@ -265,9 +267,9 @@ impl ReplayManifest {
         let label = read_label(bytes).map_err(|reason| {
             format!("it is no replay manifest ({reason}); name the OUT.json beside an OUT.wav")
         })?;
-        if label.format_version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&label.format_version) {
             return Err(format!(
-                "format version {} is not {FORMAT_VERSION}; use the version of the program that wrote it",
+                "format version {} is not between 1 and {FORMAT_VERSION}; use the version of the program that wrote it",
                 label.format_version
             ));
         }

@@ -119,6 +119,7 @@ impl Synthesizer {
         let preference = device.resolved();
         let device = open_device(device)?.device;
         let Bundle { origin, manifest, ar, nar, codec, voices } = bundle;
+        let max_reference_frames = manifest.longest_reference();
         let geometry = geometry(codec.as_ref());
         let (spec, n_ids, n_voices) = (codec.spec(), manifest.vocab.len(), manifest.voices.len());
         let ar =
@@ -129,7 +130,7 @@ impl Synthesizer {
             origin,
             device: preference,
             max_text_symbols: ar.max_text_symbols().min(nar.max_text_symbols()),
-            max_reference_frames: ar.max_frames().min(nar.max_frames()) / 2,
+            max_reference_frames,
             models: Mutex::new((ar, nar)),
             codec,
             tokenizer: TextTokenizer::new(manifest.vocab),
@@ -183,9 +184,12 @@ impl Synthesizer {
             ));
         }
         let transcript = transcript.map(|text| self.tokenizer.tokenize(text)).transpose()?;
-        let reference =
-            Reference::new(&self.codec.encode(&recording)?, transcript.map(|tokens| tokens.normalized));
         let kept = self.max_reference_frames;
+        // A frame more than is kept, to tell whether there is more.
+        let heard_s = (kept + 1) as f64 / self.codec.spec().frame_rate_hz();
+        let heard = recording.slice(0, (heard_s * f64::from(recording.sample_rate_hz())).ceil() as usize);
+        let reference =
+            Reference::new(&self.codec.encode(&heard)?, transcript.map(|tokens| tokens.normalized));
         if reference.n_frames() > kept {
             let kept_s = kept as f64 / self.codec.spec().frame_rate_hz();
             let transcript = reference.transcript().map_or("", |_| ", and its transcript left out");
@@ -204,6 +208,11 @@ impl Synthesizer {
             return Err(InferenceError::VoicesByName { known: self.voice_names() });
         }
         Ok(())
+    }
+
+    /// Whether requests may bring a recording to speak in the voice of.
+    pub fn takes_references(&self) -> bool {
+        self.check_references().is_ok()
     }
 
     fn voice_names(&self) -> Vec<String> {
@@ -411,24 +420,33 @@ impl Synthesizer {
     }
 
     fn speaker<'a>(&'a self, request: &'a SynthesisRequest) -> Result<Speaker<'a>, InferenceError> {
+        let by_name = self.conditioning.includes(SpeakerConditioning::Embedding);
         if let Some(reference) = &request.reference {
-            // A completed request brings the recording of a voice that is also known by name.
-            if request.voice.is_none() || !self.conditioning.includes(SpeakerConditioning::Embedding) {
-                self.check_references()?;
-                reference.check(self.codec.as_ref())?;
-                return Ok(Speaker { id: 0, reference: Some(reference) });
-            }
+            // A completed request brings the recording of a voice that one of the models knows by name.
+            let id = match &request.voice {
+                Some(name) if by_name => self.position(name)?,
+                _ => {
+                    self.check_references()?;
+                    0
+                }
+            };
+            reference.check(self.codec.as_ref())?;
+            return Ok(Speaker { id: id as i32, reference: Some(reference) });
         }
         let found = match &request.voice {
-            Some(name) => self.voices.iter().position(|voice| voice.name == *name).ok_or_else(|| {
-                InferenceError::UnknownVoice { voice: name.clone(), known: self.voice_names() }
-            })?,
+            Some(name) => self.position(name)?,
             None if self.voices.is_empty() => {
                 return Err(InferenceError::NoVoice { path: PathBuf::from(&self.origin.path) });
             }
             None => 0,
         };
         Ok(Speaker { id: found as i32, reference: self.voices[found].reference.as_ref() })
+    }
+
+    fn position(&self, name: &str) -> Result<usize, InferenceError> {
+        let found = self.voices.iter().position(|voice| voice.name == name);
+        found
+            .ok_or_else(|| InferenceError::UnknownVoice { voice: name.to_owned(), known: self.voice_names() })
     }
 
     /// What a model reads; a transcript for which it has no room is left out, which `warnings` tells.

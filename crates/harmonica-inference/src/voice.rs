@@ -109,9 +109,12 @@ pub(crate) struct VoiceFile {
 }
 
 impl VoiceFile {
-    /// The name of its file in a bundle.
+    /// The name of its file in a bundle: what of the voice's name every file system takes, and a hash of all of it.
     pub(crate) fn path(name: &str) -> String {
-        format!("{VOICES}{name}.json")
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let readable: String = name.chars().take(40).map(plain).collect();
+        let hash = blake3::hash(name.as_bytes()).to_hex();
+        format!("{VOICES}{readable}-{}.json", &hash[..12])
     }
 
     pub(crate) fn bytes(
@@ -132,10 +135,21 @@ impl VoiceFile {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(crate) fn read(bytes: &[u8], codec: &dyn AudioCodec) -> Result<(String, Reference), String> {
+    pub(crate) fn read(
+        path: &str,
+        bytes: &[u8],
+        codec: &dyn AudioCodec,
+    ) -> Result<(String, Reference), String> {
         let file: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if file.format_version != FORMAT_VERSION {
             return Err(format!("format version {} is not {FORMAT_VERSION}", file.format_version));
+        }
+        if Self::path(&file.name) != path {
+            return Err(format!(
+                "the voice in it is `{}`, whose place is `{}`",
+                file.name,
+                Self::path(&file.name)
+            ));
         }
         if file.codec != *codec.fingerprint() {
             return Err(format!(

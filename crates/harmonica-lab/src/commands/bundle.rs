@@ -95,20 +95,40 @@ pub(crate) fn collect(
     let references = if speakers.contains(&SpeakerConditioning::Prompt) {
         let longest = config.model.ar.max_frames.min(nar_config.model.nar.max_frames) / 2;
         match &cache {
-            Some(cache) if cache.spec() == open.spec() => references(cache, longest)?,
+            Some(cache)
+                if cache.fingerprint().keys.get("codec.fingerprint")
+                    == Some(&open.fingerprint().as_str().into())
+                    && cache.speakers() == ar_contract.speakers =>
+            {
+                references(cache, longest)?
+            }
             _ if speakers.contains(&SpeakerConditioning::Embedding) => {
                 return Err(Failure::error(format!(
-                    "one model knows its speakers by name, the other needs a recording of each, which the cache `{}` would give; make it again with `harmonica-lab preprocess`",
+                    "one model knows its speakers by name, the other needs a recording of each, which `{}` does not give, because it is no cache of this codec and these speakers; make it again with `harmonica-lab preprocess`",
                     config.data.cache_dir
                 )));
             }
-            // Voices can be enrolled later.
-            _ => Vec::new(),
+            _ => {
+                tracing::warn!(
+                    "the bundle has no voices, because `{}` is no cache of this codec and these speakers; enroll some with `harmonica enroll`, or make it again with `harmonica-lab preprocess`",
+                    config.data.cache_dir
+                );
+                Vec::new()
+            }
         }
     } else {
         Vec::new()
     };
     let by_name = speakers.contains(&SpeakerConditioning::Embedding);
+    let known: BTreeSet<&String> = references.iter().map(|(name, _)| name).collect();
+    if by_name
+        && !references.is_empty()
+        && let Some(unheard) = ar_contract.speakers.iter().find(|name| !known.contains(name))
+    {
+        return Err(Failure::error(format!(
+            "one model knows its speakers by name, the other needs a recording of each, and no training utterance of `{unheard}` is short enough; raise `max_frames` of the model that takes prompts, or train both alike"
+        )));
+    }
     let manifest = BundleManifest {
         format_version: BUNDLE_VERSION,
         name: config.name.clone(),
