@@ -55,6 +55,16 @@ impl Generation {
     }
 }
 
+/// The shape of a model.
+fn config(bytes: &[u8]) -> Result<Config, serde_json::Error> {
+    let mut value: serde_json::Value = serde_json::from_slice(bytes)?;
+    if let Some(keys) = value.as_object_mut() {
+        // It may be null, which candle does not read; what counts stands in generation_config.json.
+        keys.remove("suppress_tokens");
+    }
+    serde_json::from_value(value)
+}
+
 /// The recognizer.
 pub struct WhisperTranscriber {
     name: String,
@@ -81,8 +91,7 @@ impl WhisperTranscriber {
                 refuse(file, format!("{error}; give a directory with {files} (one file of weights)"))
             })
         };
-        let config: Config =
-            serde_json::from_slice(&read(CONFIG)?).map_err(|e| refuse(CONFIG, e.to_string()))?;
+        let config = config(&read(CONFIG)?).map_err(|e| refuse(CONFIG, e.to_string()))?;
         if config.max_source_positions * 2 != N_FRAMES {
             let n = config.max_source_positions;
             return Err(refuse(CONFIG, format!("max_source_positions is {n}, not {}", N_FRAMES / 2)));
