@@ -5,11 +5,13 @@ usage: decode_study.py BUNDLE OUTPUT [--lab PROGRAM] [--sentences N] [--seed N] 
 Sentences come from the sampler of assets/demo-corpus/make.py with another seed, without any text of that corpus at its larger
 size (--trained-per-voice, default 2500: what the committed bundle was trained on); the four voices read them in turn, and flite
 makes recordings of them, which are the references of speaker similarity. `harmonica-lab evaluate` speaks and judges every
-setting, pocketsphinx listens (tools/recognize.py). An evaluation that is there already is not made again.
+setting, pocketsphinx listens (tools/recognize.py). An evaluation that is there already is not made again; OUTPUT/study.json says of
+which arguments it is, and others are refused.
 Prints a table in Markdown: 95 % bootstrap intervals over sentences; differences to the bundle's own settings are paired.
 needs (Debian packages): flite, sox; (Python packages): numpy, pocketsphinx, soundfile
 """
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -53,6 +55,37 @@ def fresh_texts(seed, n, trained_per_voice):
             known.add(text)
             texts.append(text)
     return texts
+
+
+def content(bundle):
+    """A hash of all files of a bundle."""
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(bundle):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            with open(path, "rb") as handle:
+                digest.update(f"{os.path.relpath(path, bundle)}\n{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def remember(asked):
+    """Writes what a study was asked for to its study.json; a rerun with anything else would mix two studies."""
+    arguments = {key: value for key, value in vars(asked).items() if key not in ("bundle", "output", "lab")}
+    arguments["bundle_sha256"] = content(asked.bundle)
+    path = os.path.join(asked.output, "study.json")
+    if os.path.exists(path):
+        before = json.load(open(path))
+        differing = [f"{key} was {before.get(key)} and is {arguments.get(key)}"
+                     for key in sorted({*before, *arguments}) if before.get(key) != arguments.get(key)]
+        if differing:
+            sys.exit(f"{asked.output} holds another study: {'; '.join(differing)}; give another OUTPUT, or remove it")
+    elif os.path.exists(asked.output) and os.listdir(asked.output):
+        sys.exit(f"{asked.output} is not empty and has no study.json: nothing says of which arguments it is; give another OUTPUT")
+    else:
+        os.makedirs(asked.output, exist_ok=True)
+        with open(path, "w") as handle:
+            json.dump(arguments, handle, indent=1, sort_keys=True)
 
 
 def write_suite(out, texts):
@@ -122,7 +155,7 @@ def main():
     parser.add_argument("--seed", type=int, default=271828)
     parser.add_argument("--trained-per-voice", type=int, default=2500)
     asked = parser.parse_args()
-    os.makedirs(asked.output, exist_ok=True)
+    remember(asked)
     suite = write_suite(asked.output, fresh_texts(asked.seed, asked.sentences, asked.trained_per_voice))
     baseline, lines = None, []
     for folder, name, settings in [*SETTINGS, ("references", None, [])]:

@@ -5,7 +5,8 @@ usage: gate_study.py BUNDLE OUTPUT [--lab PROGRAM] [--repeats N] [--sentences N]
 All utterances are drawn at a temperature above 0, so that no two evaluations are of identical bytes. Equal: the same bundle,
 drawn with seed i + 1, against itself, drawn with seed i. Degraded: the bundle with Gaussian noise on every weight tensor
 (degrade_bundle.py, noise seed i), drawn with seed i + 1, against the same baseline. Sentences and their recordings are those
-of decode_study.py. Only the generated speech is judged. What is there already is not made again.
+of decode_study.py. Only the generated speech is judged. What is there already is not made again;
+OUTPUT/study.json says of which arguments it is, and others are refused.
 needs (Debian packages): flite, sox; (Python packages): blake3, numpy, pocketsphinx, safetensors, soundfile
 """
 import argparse
@@ -27,11 +28,16 @@ def degraded(bundle, output, noise, seed):
 
 def gate(lab, new, baseline):
     """The exit code, and what got worse."""
+    answer = os.path.join(new, "gate.json")
+    if os.path.exists(answer):
+        os.remove(answer)
     done = subprocess.run([lab, "--json", "gate", os.path.join(new, "eval.json"), os.path.join(baseline, "eval.json")],
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode not in (0, 1):
         sys.exit(f"gate_study: the gate did not answer: {done.stderr}")
-    return done.returncode, json.load(open(os.path.join(new, "gate.json")))
+    if not os.path.exists(answer):
+        sys.exit(f"gate_study: the gate ended with {done.returncode} and wrote no {answer}: {done.stderr}")
+    return done.returncode, json.load(open(answer))
 
 
 def main():
@@ -45,7 +51,7 @@ def main():
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--temperature", type=float, default=0.6)
     asked = parser.parse_args()
-    os.makedirs(asked.output, exist_ok=True)
+    decode_study.remember(asked)
     texts = decode_study.fresh_texts(asked.seed, asked.sentences, 2500)
     suite = decode_study.write_suite(asked.output, texts)
 

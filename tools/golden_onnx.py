@@ -4,7 +4,8 @@
 usage: golden_onnx.py crates/harmonica-eval/tests/golden/onnx
 Writes embedder-wave.onnx ([1, n] samples -> 8 numbers), embedder-frames.onnx ([1, frames, 80] log-mel frames -> 6 numbers; the
 frames are those of kaldi_native_fbank), score-wave.onnx ([1, n] -> one number), scores-fixed.onnx ([1, 48000] -> 3 numbers, as
-DNSMOS: a fixed length), image.onnx (an input that no speech fits), and golden.json. The sound follows a formula.
+DNSMOS: a fixed length), image.onnx (an input that no speech fits), growing.onnx (an output for each sample), crest.onnx (the peak
+over the mean magnitude: of silence it is no number), and golden.json. The sound follows a formula.
 needs: pip install numpy onnx onnxruntime kaldi-native-fbank
 """
 import json
@@ -71,6 +72,10 @@ def main():
          [helper.make_node("MatMul", ["input", "linear"], ["found"]), helper.make_node("Tanh", ["found"], ["bounded"]),
           helper.make_node("ReduceMean", ["bounded"], ["output"], axes=[1], keepdims=0)], weights)
     save(os.path.join(out, "image.onnx"), [1, 3, 32, 32], [1, 3, 32, 32], [helper.make_node("Relu", ["input"], ["output"])], {})
+    save(os.path.join(out, "growing.onnx"), [1, "n"], [1, "n"], [helper.make_node("Relu", ["input"], ["output"])], {})
+    save(os.path.join(out, "crest.onnx"), [1, "n"], [1, 1],
+         [helper.make_node("Abs", ["input"], ["level"]), helper.make_node("ReduceMax", ["level"], ["peak"], axes=[1]),
+          helper.make_node("ReduceMean", ["level"], ["mean"], axes=[1]), helper.make_node("Div", ["peak", "mean"], ["output"])], {})
 
     def run(name, values):
         session = onnxruntime.InferenceSession(os.path.join(out, name))

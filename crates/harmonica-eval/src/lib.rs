@@ -17,6 +17,8 @@ mod judgement;
 mod kaldi_frames;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_input;
 mod picture;
 mod prosody;
 mod quality;
@@ -31,6 +33,8 @@ mod suite_tests;
 mod transcriber;
 #[cfg(feature = "whisper")]
 mod whisper;
+#[cfg(feature = "whisper")]
+mod whisper_config;
 #[cfg(feature = "whisper")]
 mod whisper_features;
 mod word_errors;
@@ -47,10 +51,11 @@ pub use judgement::{JudgementInput, judge_utterance};
 pub use onnx::{OnnxEmbedder, OnnxPredictor};
 pub use picture::alignment_bmp;
 pub use prosody::measure_prosody;
-pub use quality::QualityPredictor;
+pub use quality::{QualityPredictor, predicted_opinions};
 pub use report::{ReportInput, RunCurves, report_html, report_markdown, write_report};
 pub use speaker::{
     SpeakerEmbedder, SpectralStatistics, VoiceBank, similarity_of_system, summarise_similarity,
+    vector_of_file,
 };
 pub use statistics::{Judged, summarise};
 pub use suite::{EvalSuite, Recording, Sentence, parse_recordings};

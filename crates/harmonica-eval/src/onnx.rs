@@ -1,35 +1,32 @@
 //! Models that others made, as ONNX files, by tract: speech at 16 kHz in, a few numbers out.
 //!
-//! The model's declared input says what it wants: `[n]`, `[1, n]` or `[1, 1, n]` are samples; `[1, frames, bands]` and
-//! `[1, bands, frames]`, with a number of bands that it names, are Kaldi's log-mel frames without their mean
-//! ([`KaldiFrames`]), as speaker embedders of the WeSpeaker kind have them. A model that wants a fixed length hears short sound
-//! twice, four times.. and long sound in stretches a second apart, whose numbers are averaged, as DNSMOS does.
-//! Invariant: what a model cannot hear is an error when it is opened, not numbers.
+//! The model's declared input says what it wants ([`Input`]): samples, or Kaldi's log-mel frames without their mean
+//! ([`KaldiFrames`]), as speaker embedders of the WeSpeaker kind have them; predictors of opinions each have frames of their own and
+//! must hear samples. A model that wants a fixed length hears short sound twice, four times.. and long sound in stretches a second
+//! apart, whose numbers are averaged, as DNSMOS does. Invariant: what a model cannot hear is an error when it is opened, not numbers.
 
 use crate::kaldi_frames::{KaldiFrames, STEP_S};
+use crate::onnx_input::{Input, RATE_HZ, shape, understand};
 use crate::{EvalError, QualityPredictor, SpeakerEmbedder};
 use harmonica_audio::{Waveform, resample};
-use harmonica_config_schema::Fingerprint;
+use harmonica_config_schema::{Fingerprint, RandomStream};
+use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::infer::Factoid;
-use tract_onnx::tract_hir::internal::DimLike;
 
-/// Sample rate of all models, in Hz.
-const RATE_HZ: u32 = 16_000;
-/// Length that a model of any length is tried with when it is opened, in seconds.
-const TRIAL_S: f64 = 2.0;
+/// Lengths that a model is tried with when it is opened, in seconds.
+const TRIALS_S: [f64; 2] = [2.0, 3.7];
 
 type Plan = Arc<TypedRunnableModel>;
 
-/// What a model hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Samples, in a tensor of so many axes.
-    Samples { rank: usize },
-    /// Log-mel frames.
-    Frames { n_bands: usize, bands_first: bool },
+/// A tone in noise, so long: the same each time. Not silence, by whose level some models divide.
+fn trial(seconds: f64) -> Waveform {
+    let mut noise = RandomStream::new(1, "trial", &[]);
+    let tone = |i: f64| 0.1 * (TAU * 220.0 * i / f64::from(RATE_HZ)).sin();
+    let n = (seconds * f64::from(RATE_HZ)) as usize;
+    let samples = (0..n).map(|i| (tone(i as f64) + 0.01 * noise.normal()) as f32);
+    Waveform::new(samples.collect(), RATE_HZ)
 }
 
 /// A model.
@@ -44,44 +41,6 @@ struct OnnxModel {
     frames: Option<KaldiFrames>,
     /// The plan for the length that was heard last.
     plan: Mutex<Option<(usize, Plan)>>,
-}
-
-/// The axes of a declared input: a number where the model names one.
-fn shape(model: &InferenceModel) -> Result<Vec<Option<usize>>, String> {
-    let inputs = model.input_outlets().map_err(|e| e.to_string())?;
-    let [_] = inputs else { return Err(format!("it has {} inputs, not one", inputs.len())) };
-    let fact = model.input_fact(0).map_err(|e| e.to_string())?;
-    if fact.datum_type.concretize().is_some_and(|kind| kind != DatumType::F32) {
-        return Err(format!("its input is {:?}, not f32", fact.datum_type));
-    }
-    if fact.shape.is_open() {
-        return Err("it does not say how many axes its input has".into());
-    }
-    Ok(fact.shape.dims().map(|dim| dim.concretize().and_then(|d| d.to_usize().ok())).collect())
-}
-
-/// What an input of these axes is, and how many steps in time it has if that is fixed.
-fn understand(shape: &[Option<usize>]) -> Result<(Input, Option<usize>), String> {
-    let found = match shape {
-        [time] => Some((Input::Samples { rank: 1 }, *time)),
-        [None | Some(1), time] => Some((Input::Samples { rank: 2 }, *time)),
-        [None | Some(1), Some(1), time] => Some((Input::Samples { rank: 3 }, *time)),
-        [None | Some(1), time, Some(n_bands)] if *n_bands > 1 && time.is_none_or(|t| t >= *n_bands) => {
-            Some((Input::Frames { n_bands: *n_bands, bands_first: false }, *time))
-        }
-        [None | Some(1), Some(n_bands), time] => {
-            Some((Input::Frames { n_bands: *n_bands, bands_first: true }, *time))
-        }
-        _ => None,
-    };
-    found.filter(|(_, time)| *time != Some(0)).ok_or_else(|| {
-        let axes: Vec<String> =
-            shape.iter().map(|d| d.map_or_else(|| "?".to_owned(), |d| d.to_string())).collect();
-        format!(
-            "its input has the shape [{}]; samples are [n], [1, n] or [1, 1, n], log-mel frames [1, frames, bands] or [1, bands, frames]",
-            axes.join(", ")
-        )
-    })
 }
 
 impl OnnxModel {
@@ -112,10 +71,17 @@ impl OnnxModel {
         EvalError::OnnxModel { path: self.path.clone(), reason: reason.to_string() }
     }
 
-    /// What it says of silence: whether it runs at all, and how many numbers it has.
+    /// How many numbers it has, by trying it: as many for any length.
     fn n_outputs(&self) -> Result<usize, EvalError> {
-        let n = (TRIAL_S * f64::from(RATE_HZ)) as usize;
-        Ok(self.numbers(&Waveform::new(vec![0.0; n], RATE_HZ))?.len())
+        let [short_s, long_s] = TRIALS_S;
+        let (short, long) = (self.numbers(&trial(short_s))?.len(), self.numbers(&trial(long_s))?.len());
+        if short != long {
+            return Err(self.refused(format!(
+                "it has {short} outputs for {short_s} s and {long} for {long_s} s of sound, not as many for any length; \
+                 give a model whose output is taken together over time"
+            )));
+        }
+        Ok(short)
     }
 
     /// The numbers of an utterance.
@@ -192,7 +158,7 @@ impl OnnxEmbedder {
     /// Opens a file, and tries it.
     ///
     /// # Errors
-    /// A file that is no model, a model with another input than speech, or one whose output is a single number.
+    /// A file that is no model, a model with another input than speech, or one whose output is a single number or grows with time.
     pub fn open(path: &Path) -> Result<Self, EvalError> {
         let model = OnnxModel::open(path)?;
         match model.n_outputs()? {
@@ -228,9 +194,15 @@ impl OnnxPredictor {
     /// than one.
     ///
     /// # Errors
-    /// A file that is no model, a model with another input than speech, or an output that it does not have.
+    /// A file that is no model, a model with another input than samples, or an output that it does not have.
     pub fn open(name: &str, path: &Path, output: Option<usize>) -> Result<Self, EvalError> {
         let model = OnnxModel::open(path)?;
+        if let Input::Frames { n_bands, .. } = model.input {
+            return Err(model.refused(format!(
+                "it hears frames of {n_bands} mel bands, and nothing in it says how they are made; give a predictor that hears \
+                 samples: [n], [1, n] or [1, 1, n]"
+            )));
+        }
         let n = model.n_outputs()?;
         let output = match output {
             None if n == 1 => 0,
@@ -274,7 +246,6 @@ impl QualityPredictor for OnnxPredictor {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use std::f64::consts::TAU;
 
     #[derive(serde::Deserialize)]
     struct Case {
@@ -349,6 +320,28 @@ mod tests {
     }
 
     #[test]
+    fn predictors_of_frames_are_refused() {
+        let message = OnnxPredictor::open("s", &file("embedder-frames.onnx"), Some(0)).err().unwrap();
+        let message = message.to_string();
+        assert!(message.contains("80 mel bands") && message.contains("[1, n]"), "{message}");
+    }
+
+    #[test]
+    fn models_whose_outputs_grow_with_time_are_refused() {
+        let message = OnnxEmbedder::open(&file("growing.onnx")).err().unwrap().to_string();
+        assert!(message.contains("32000 outputs for 2 s and 59200 for 3.7 s"), "{message}");
+    }
+
+    #[test]
+    fn models_that_only_silence_defeats_open_and_refuse_silence() {
+        let crest = OnnxPredictor::open("crest", &file("crest.onnx"), None).unwrap();
+        let square = (0..16_000).map(|i| if i % 100 < 50 { 0.25 } else { -0.25 }).collect();
+        assert!((crest.predict(&Waveform::new(square, 16_000)).unwrap() - 1.0).abs() < 1e-6);
+        let silence = crest.predict(&Waveform::new(vec![0.0; 16_000], 16_000));
+        assert!(silence.unwrap_err().to_string().contains("not finite"));
+    }
+
+    #[test]
     fn models_that_cannot_hear_are_refused_with_their_shape() {
         let open =
             |name: &str| OnnxEmbedder::open(&file(name)).err().map(|e| e.to_string()).unwrap_or_default();
@@ -362,20 +355,5 @@ mod tests {
             found.err().map(|e| e.to_string()).unwrap_or_default()
         };
         assert!(score(None).contains("3 outputs") && score(Some(3)).contains("#0 to #2"), "{}", score(None));
-    }
-
-    #[test]
-    fn shapes_are_understood_or_refused() {
-        let understood = |shape: &[Option<usize>]| understand(shape).ok();
-        let frames = |n_bands, bands_first| Input::Frames { n_bands, bands_first };
-        assert_eq!(understood(&[None]), Some((Input::Samples { rank: 1 }, None)));
-        assert_eq!(understood(&[None, Some(9)]), Some((Input::Samples { rank: 2 }, Some(9))));
-        assert_eq!(understood(&[Some(1), Some(1), None]), Some((Input::Samples { rank: 3 }, None)));
-        assert_eq!(understood(&[None, None, Some(80)]), Some((frames(80, false), None)));
-        assert_eq!(understood(&[None, Some(200), Some(80)]), Some((frames(80, false), Some(200))));
-        assert_eq!(understood(&[Some(1), Some(40), None]), Some((frames(40, true), None)));
-        for refused in [&[][..], &[Some(2), None], &[None, None, None], &[None, Some(0)], &[None; 4]] {
-            assert_eq!(understood(refused), None, "{refused:?}");
-        }
     }
 }

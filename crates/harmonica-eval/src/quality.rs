@@ -1,13 +1,11 @@
 //! Predictors of what listeners would say of speech: models that others trained, given by their users.
 
 use crate::EvalError;
+use crate::statistics::bootstrap;
 use harmonica_audio::Waveform;
-use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{Interval, JudgedUtterance};
-use std::collections::BTreeMap;
-
-/// Resamples of the bootstrap.
-const N_RESAMPLES: u64 = 1000;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Predicts a mean opinion score, usually from 1 to 5.
 pub trait QualityPredictor {
@@ -24,22 +22,31 @@ pub trait QualityPredictor {
     fn predict(&self, waveform: &Waveform) -> Result<f64, EvalError>;
 }
 
+/// What predictors say of the utterance of a file, by their names. One that cannot hear it is absent, and a warning tells why.
+pub fn predicted_opinions(
+    predictors: &[Box<dyn QualityPredictor>],
+    waveform: &Waveform,
+    file: &Path,
+) -> BTreeMap<String, f64> {
+    let score = |predictor: &Box<dyn QualityPredictor>| match predictor.predict(waveform) {
+        Ok(score) => Some((predictor.name().to_owned(), score)),
+        Err(error) => {
+            tracing::warn!("`{}` has no score by `{}`: {error}", file.display(), predictor.name());
+            None
+        }
+    };
+    predictors.iter().filter_map(score).collect()
+}
+
 /// Mean of each predictor over the utterances that have it, with a 95 % bootstrap interval over utterances.
-pub(crate) fn mean_scores(utterances: &[JudgedUtterance]) -> BTreeMap<String, Interval> {
-    let names: std::collections::BTreeSet<&String> = utterances.iter().flat_map(|u| u.mos.keys()).collect();
-    let mean = |values: &mut dyn Iterator<Item = f64>, n: usize| values.sum::<f64>() / n as f64;
+pub(crate) fn mean_scores(utterances: &[JudgedUtterance], n_resamples: usize) -> BTreeMap<String, Interval> {
+    let names: BTreeSet<&String> = utterances.iter().flat_map(|u| u.mos.keys()).collect();
     let one = |name: &String| {
         let scores: Vec<f64> = utterances.iter().filter_map(|u| u.mos.get(name).copied()).collect();
-        let n = scores.len();
-        let mut samples: Vec<f64> = (0..N_RESAMPLES)
-            .map(|s| {
-                let mut stream = RandomStream::new(0, "opinion", &[s]);
-                mean(&mut (0..n).map(|_| scores[stream.below(n)]), n)
-            })
-            .collect();
-        samples.sort_by(f64::total_cmp);
-        let at = |share: f64| samples[(share * (samples.len() - 1) as f64).round() as usize];
-        Interval { value: mean(&mut scores.iter().copied(), n), low: at(0.025), high: at(0.975) }
+        let mean = |picked: &mut dyn Iterator<Item = usize>| {
+            picked.map(|i| scores[i]).sum::<f64>() / scores.len() as f64
+        };
+        bootstrap(scores.len(), n_resamples, mean)
     };
     names.into_iter().map(|name| (name.clone(), one(name))).collect()
 }
@@ -56,10 +63,57 @@ mod tests {
             ..unmeasured("", "one", 1.0)
         };
         let all = [scored(&[("a", 2.0), ("b", 1.0)]), scored(&[("a", 4.0)]), scored(&[])];
-        let means = mean_scores(&all);
+        let means = mean_scores(&all, 1000);
         assert_eq!(means.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((means["a"].value, means["a"].low, means["a"].high), (3.0, 2.0, 4.0));
         assert_eq!((means["b"].value, means["b"].low, means["b"].high), (1.0, 1.0, 1.0));
-        assert!(mean_scores(&all[2..]).is_empty());
+        assert!(mean_scores(&all[2..], 1000).is_empty());
+    }
+
+    #[test]
+    fn quantiles_of_scores_are_those_of_word_errors() {
+        // Nine utterances of one word, wrong or right: the mean score is the word error rate.
+        let wrong = [0, 1, 1, 0, 0, 1, 0, 0, 0].map(f64::from);
+        let all = wrong.map(|w| JudgedUtterance {
+            heard: Some(if w > 0.0 { "two" } else { "one" }.to_owned()),
+            mos: BTreeMap::from([("a".to_owned(), w)]),
+            ..unmeasured("", "one", 1.0)
+        });
+        for n_resamples in [7, 50] {
+            let judged = all.iter().map(|u| crate::Judged { record: u.clone() }).collect();
+            let summary = crate::summarise("s", judged, n_resamples);
+            let (rate, score) = (summary.word_error_rate.unwrap(), summary.mos["a"]);
+            assert!((rate.low - score.low).abs() < 1e-12 && (rate.high - score.high).abs() < 1e-12);
+            assert!(rate.low < rate.value && rate.value < rate.high, "{rate:?}");
+        }
+    }
+
+    /// Hears no silence.
+    struct Loudness;
+
+    impl QualityPredictor for Loudness {
+        fn name(&self) -> &str {
+            "loudness"
+        }
+
+        fn model(&self) -> String {
+            "peak".to_owned()
+        }
+
+        fn predict(&self, waveform: &Waveform) -> Result<f64, EvalError> {
+            let peak = f64::from(waveform.peak());
+            let unheard = || EvalError::Recognizer { command: "peak".into(), reason: "silence".into() };
+            (peak > 0.0).then_some(peak).ok_or_else(unheard)
+        }
+    }
+
+    #[test]
+    fn an_utterance_that_a_predictor_cannot_hear_has_no_score_and_ends_nothing() {
+        let predictors: Vec<Box<dyn QualityPredictor>> = vec![Box::new(Loudness)];
+        let scored = |level: f32| {
+            predicted_opinions(&predictors, &Waveform::new(vec![level; 100], 16_000), Path::new("a.wav"))
+        };
+        assert!(scored(0.0).is_empty());
+        assert_eq!(scored(0.5), BTreeMap::from([("loudness".to_owned(), 0.5)]));
     }
 }

@@ -4,7 +4,7 @@ use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{
     AttentionMetrics, BestValidation, CriterionRecord, EvaluationRecord, Interval, MetricsLine, RunManifest,
-    SimilarityRecord, Sitting, SystemSimilarity, ValidationMetrics,
+    SimilarityRecord, Sitting, SystemEvaluation, SystemSimilarity, ValidationMetrics,
 };
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
@@ -189,6 +189,7 @@ pub(crate) fn similarity_table(record: &SimilarityRecord) -> (Vec<&'static str>,
         "minus best other",
         "95% interval",
         "nearest to own voice",
+        "utterances",
     ];
     let row = |s: &SystemSimilarity| {
         vec![
@@ -198,6 +199,7 @@ pub(crate) fn similarity_table(record: &SimilarityRecord) -> (Vec<&'static str>,
             format!("{:+.3}", s.margin.value),
             format!("{:+.3} to {:+.3}", s.margin.low, s.margin.high),
             percent(Some(s.nearest_share)),
+            s.utterances.len().to_string(),
         ]
     };
     (header, record.systems.iter().map(row).collect())
@@ -205,17 +207,19 @@ pub(crate) fn similarity_table(record: &SimilarityRecord) -> (Vec<&'static str>,
 
 /// Header and rows of the table of predicted opinion scores; no rows if no predictor was given.
 pub(crate) fn opinions_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let header = vec!["system", "predictor", "model", "mean score", "95% interval"];
-    let row = |system: &str, name: &str, score: &Interval| {
+    let header = vec!["system", "predictor", "model", "mean score", "95% interval", "utterances"];
+    let row = |system: &SystemEvaluation, name: &str, score: &Interval| {
+        let n_scored = system.utterances.iter().filter(|u| u.mos.contains_key(name)).count();
         vec![
-            system.to_owned(),
+            system.system.clone(),
             name.to_owned(),
             evaluation.mos_models.get(name).cloned().unwrap_or_default(),
             format!("{:.3}", score.value),
             format!("{:.3} to {:.3}", score.low, score.high),
+            format!("{n_scored} of {}", system.utterances.len()),
         ]
     };
-    let rows = evaluation.systems.iter().flat_map(|s| s.mos.iter().map(move |(n, v)| row(&s.system, n, v)));
+    let rows = evaluation.systems.iter().flat_map(|s| s.mos.iter().map(move |(n, v)| row(s, n, v)));
     (header, rows.collect())
 }
 
@@ -336,9 +340,7 @@ pub fn report_markdown(input: &ReportInput) -> String {
 mod tests {
     use super::*;
     use harmonica_config_schema::Fingerprint;
-    use harmonica_config_schema::record::{
-        CodebookMetrics, SystemEvaluation, ValidationMetrics, VerdictRecord,
-    };
+    use harmonica_config_schema::record::{CodebookMetrics, VerdictRecord};
     use std::collections::BTreeMap;
 
     const HOSTILE: &str = "<b>|\n| x |";
@@ -436,6 +438,21 @@ mod tests {
             let n_cells = line.replace("\\|", "").matches('|').count();
             assert!(n_cells == 9 || n_cells == 8, "{line}");
         }
+    }
+
+    #[test]
+    fn means_of_opinions_say_over_how_many_utterances() {
+        let mut record = input(Vec::new()).evaluation.unwrap();
+        let scored = |scores: &[f64]| crate::Judged {
+            record: harmonica_config_schema::record::JudgedUtterance {
+                mos: scores.iter().map(|s| ("mos".to_owned(), *s)).collect(),
+                ..crate::judgement::unmeasured("", "one", 1.0)
+            },
+        };
+        record.systems = vec![crate::summarise("s", vec![scored(&[2.0]), scored(&[]), scored(&[4.0])], 10)];
+        let (header, rows) = opinions_table(&record);
+        assert_eq!((header.len(), rows[0].len()), (6, 6));
+        assert_eq!((rows[0][3].as_str(), rows[0][5].as_str()), ("3.000", "2 of 3"));
     }
 
     #[test]

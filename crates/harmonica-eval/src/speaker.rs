@@ -5,10 +5,13 @@
 //! recording of the sentence that it says.
 
 use crate::EvalError;
-use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram, resample};
+use harmonica_audio::{MelFilterbank, Stft, Waveform, load, mel_spectrogram, resample};
 use harmonica_config_schema::RandomStream;
-use harmonica_config_schema::record::{Interval, SystemSimilarity, UtteranceSimilarity, VoiceReferences};
+use harmonica_config_schema::record::{
+    Interval, SystemEvaluation, SystemSimilarity, UtteranceSimilarity, VoiceReferences,
+};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Voices need so many recordings, so that one may be left out.
 const MIN_RECORDINGS: usize = 3;
@@ -235,27 +238,43 @@ pub fn summarise_similarity(system: &str, utterances: Vec<UtteranceSimilarity>) 
     })
 }
 
-/// Compares the utterances of a system, (id, speaker, waveform), with a bank.
+/// The vector of a recording. None where the embedder cannot hear it, and a warning tells why.
 ///
 /// # Errors
-/// A waveform that cannot be embedded.
+/// A file that cannot be read.
+pub fn vector_of_file(embedder: &dyn SpeakerEmbedder, file: &Path) -> Result<Option<Vec<f32>>, EvalError> {
+    match embedder.embed(&load(file)?) {
+        Ok(vector) => Ok(Some(vector)),
+        Err(error) => {
+            tracing::warn!("`{}` has no vector of its voice: {error}", file.display());
+            Ok(None)
+        }
+    }
+}
+
+/// Compares the utterances of a system, whose paths are relative to `root`, with a bank; those that cannot be heard are absent.
+///
+/// # Errors
+/// A file that cannot be read.
 pub fn similarity_of_system(
-    system: &str,
+    system: &SystemEvaluation,
+    root: &Path,
     embedder: &dyn SpeakerEmbedder,
     bank: &VoiceBank,
-    utterances: &mut dyn Iterator<Item = Result<(String, String, Waveform), EvalError>>,
 ) -> Result<Option<SystemSimilarity>, EvalError> {
     let mut compared = Vec::new();
-    for utterance in utterances {
-        let (id, speaker, waveform) = utterance?;
-        compared.extend(bank.compare(&id, &speaker, &embedder.embed(&waveform)?));
+    for u in &system.utterances {
+        if let Some(vector) = vector_of_file(embedder, &root.join(&u.path))? {
+            compared.extend(bank.compare(&u.id, &u.speaker, &vector));
+        }
     }
-    Ok(summarise_similarity(system, compared))
+    Ok(summarise_similarity(&system.system, compared))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judgement::unmeasured;
     use std::f64::consts::TAU;
 
     /// A vowel: harmonics of `pitch_hz` under resonances at `formants_hz`.
@@ -327,5 +346,49 @@ mod tests {
         }
         assert!(VoiceBank::new(&embedder, vec![("a".into(), "a".into(), vec![1.0])]).is_none());
         assert!(summarise_similarity("s", Vec::new()).is_none());
+    }
+
+    /// Level and slope; hears no silence.
+    struct Deaf;
+
+    impl SpeakerEmbedder for Deaf {
+        fn name(&self) -> String {
+            "deaf".into()
+        }
+
+        fn is_whitened(&self) -> bool {
+            false
+        }
+
+        fn embed(&self, waveform: &Waveform) -> Result<Vec<f32>, EvalError> {
+            let unheard = || EvalError::Recognizer { command: "deaf".into(), reason: "silence".into() };
+            let peak = waveform.peak();
+            (peak > 0.0).then_some(vec![peak, 1.0 - peak]).ok_or_else(unheard)
+        }
+    }
+
+    #[test]
+    fn an_utterance_that_the_embedder_cannot_hear_is_absent_and_ends_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let voice = |speaker: &str, vector: [f32; 2]| {
+            (0..3)
+                .map(|i| (format!("{speaker}-{i}"), speaker.to_owned(), vector.to_vec()))
+                .collect::<Vec<_>>()
+        };
+        let all: Vec<_> = [voice("loud", [0.9, 0.1]), voice("soft", [0.1, 0.9])].concat();
+        let bank = VoiceBank::new(&Deaf, all).unwrap();
+        let spoken = [("a", 0.8), ("b", 0.0), ("c", 0.7)].map(|(id, level)| {
+            let path = format!("{id}.wav");
+            harmonica_audio::save(&dir.path().join(&path), &Waveform::new(vec![level; 1600], 16_000))
+                .unwrap();
+            let mut record = unmeasured(&path, "one", 0.1);
+            (record.id, record.speaker) = (id.to_owned(), "loud".to_owned());
+            crate::Judged { record }
+        });
+        let system = crate::summarise("s", spoken.into(), 10);
+        let similarity = similarity_of_system(&system, dir.path(), &Deaf, &bank).unwrap().unwrap();
+        let ids: Vec<&str> = similarity.utterances.iter().map(|u| u.id.as_str()).collect();
+        assert_eq!(ids, ["a", "c"]);
+        assert!(vector_of_file(&Deaf, &dir.path().join("none.wav")).is_err());
     }
 }

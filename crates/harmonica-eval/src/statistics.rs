@@ -15,7 +15,30 @@ pub struct Judged {
     pub record: JudgedUtterance,
 }
 
-/// Sums utterances up, with a bootstrap interval over sentences (Bisani & Ney 2004) and the chance level: what was heard
+/// A figure of `n` utterances with its 95 % interval: the bootstrap (Bisani & Ney 2004) over `n_resamples` draws with a fixed seed.
+/// `figure` is asked with the positions that count.
+pub(crate) fn bootstrap(
+    n: usize,
+    n_resamples: usize,
+    figure: impl Fn(&mut dyn Iterator<Item = usize>) -> f64,
+) -> Interval {
+    let mut samples: Vec<f64> = (0..n_resamples.max(1))
+        .map(|s| {
+            let mut stream = RandomStream::new(0, "bootstrap", &[s as u64]);
+            figure(&mut (0..n).map(|_| stream.below(n)))
+        })
+        .collect();
+    samples.sort_by(f64::total_cmp);
+    // Linear between order statistics, as numpy's percentile.
+    let at = |share: f64| {
+        let place = share * (samples.len() - 1) as f64;
+        let (below, above) = (samples[place.floor() as usize], samples[place.ceil() as usize]);
+        below + (above - below) * place.fract()
+    };
+    Interval { value: figure(&mut (0..n)), low: at(0.025), high: at(0.975) }
+}
+
+/// Sums utterances up, with a bootstrap interval over sentences and the chance level: what was heard
 /// against the text of the sentence half a suite away.
 pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) -> SystemEvaluation {
     let mut utterances: Vec<JudgedUtterance> = judged.into_iter().map(|j| j.record).collect();
@@ -42,7 +65,7 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
     let n = utterances.len();
     let measured = n > 0 && utterances.iter().all(|u| u.heard.is_some());
     let errors = |u: &JudgedUtterance| u.word_errors.map_or(0, |e| e.iter().sum::<usize>());
-    let rate = |picked: &mut dyn Iterator<Item = usize>| {
+    let rate = |picked: &mut dyn Iterator<Item = usize>| -> f64 {
         let (mut wrong, mut words) = (0, 0);
         for i in picked {
             wrong += errors(&utterances[i]);
@@ -50,22 +73,7 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
         }
         wrong as f64 / words.max(1) as f64
     };
-    let word_error_rate = measured.then(|| {
-        let mut samples: Vec<f64> = (0..bootstrap_samples.max(1))
-            .map(|s| {
-                let mut stream = RandomStream::new(0, "bootstrap", &[s as u64]);
-                rate(&mut (0..n).map(|_| stream.below(n)))
-            })
-            .collect();
-        samples.sort_by(f64::total_cmp);
-        // Linear between order statistics, as numpy's percentile.
-        let at = |share: f64| {
-            let place = share * (samples.len() - 1) as f64;
-            let (below, above) = (samples[place.floor() as usize], samples[place.ceil() as usize]);
-            below + (above - below) * place.fract()
-        };
-        Interval { value: rate(&mut (0..n)), low: at(0.025), high: at(0.975) }
-    });
+    let word_error_rate = measured.then(|| bootstrap(n, bootstrap_samples, rate));
     let chance = measured.then(|| {
         let (mut wrong, mut words) = (0, 0);
         for (i, u) in utterances.iter().enumerate() {
@@ -105,7 +113,7 @@ pub fn summarise(system: &str, judged: Vec<Judged>, bootstrap_samples: usize) ->
         }),
         text_normalizer: measured.then(comparison_normalizer),
         prosody: mean_prosody(&utterances),
-        mos: mean_scores(&utterances),
+        mos: mean_scores(&utterances, bootstrap_samples),
         chance_word_error_rate: chance,
         exact_share: measured.then(|| utterances.iter().filter(|u| errors(u) == 0).count() as f64 / n as f64),
         mel_distance: mean(utterances.iter().filter_map(|u| u.mel_distance).collect()),

@@ -4,17 +4,15 @@
 //! and recordings; out: English words. Recordings are heard in stretches of 30 seconds, without timestamps, the likeliest symbol
 //! each time. Invariant: what is heard in a recording does not depend on the others.
 
+use crate::whisper_config::{Generation, config};
 use crate::whisper_features::{N_FRAMES, N_SAMPLES, RATE_HZ, WhisperFeatures};
 use crate::{EvalError, Transcriber};
 use candle_core::{DType, Device, IndexOp, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::whisper::Config;
 use candle_transformers::models::whisper::model::Whisper;
 use harmonica_audio::{load, resample};
 use harmonica_config_schema::Fingerprint;
 use harmonica_storage::Hub;
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -22,48 +20,8 @@ const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
 const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
-
-/// What `generation_config.json` says of how words are written.
-#[derive(Debug, Clone, Deserialize)]
-struct Generation {
-    decoder_start_token_id: u32,
-    eos_token_id: u32,
-    no_timestamps_token_id: u32,
-    #[serde(default)]
-    is_multilingual: bool,
-    #[serde(default)]
-    lang_to_id: BTreeMap<String, u32>,
-    #[serde(default)]
-    task_to_id: BTreeMap<String, u32>,
-    #[serde(default)]
-    suppress_tokens: Option<Vec<u32>>,
-    #[serde(default)]
-    begin_suppress_tokens: Option<Vec<u32>>,
-}
-
-impl Generation {
-    /// What is written before the first word.
-    fn prompt(&self) -> Result<Vec<u32>, String> {
-        let mut prompt = vec![self.decoder_start_token_id];
-        if self.is_multilingual {
-            for (ids, name) in [(&self.lang_to_id, "<|en|>"), (&self.task_to_id, "transcribe")] {
-                prompt.push(*ids.get(name).ok_or_else(|| format!("it has no id of `{name}`"))?);
-            }
-        }
-        prompt.push(self.no_timestamps_token_id);
-        Ok(prompt)
-    }
-}
-
-/// The shape of a model.
-fn config(bytes: &[u8]) -> Result<Config, serde_json::Error> {
-    let mut value: serde_json::Value = serde_json::from_slice(bytes)?;
-    if let Some(keys) = value.as_object_mut() {
-        // It may be null, which candle does not read; what counts stands in generation_config.json.
-        keys.remove("suppress_tokens");
-    }
-    serde_json::from_value(value)
-}
+/// What is left of a recording behind a window of 30 seconds is heard from so many samples on (0.1 s): of less, words are invented.
+const MIN_REST: usize = RATE_HZ as usize / 10;
 
 /// The recognizer.
 pub struct WhisperTranscriber {
@@ -91,30 +49,45 @@ impl WhisperTranscriber {
                 refuse(file, format!("{error}; give a directory with {files} (one file of weights)"))
             })
         };
-        let config = config(&read(CONFIG)?).map_err(|e| refuse(CONFIG, e.to_string()))?;
-        if config.max_source_positions * 2 != N_FRAMES {
-            let n = config.max_source_positions;
-            return Err(refuse(CONFIG, format!("max_source_positions is {n}, not {}", N_FRAMES / 2)));
-        }
+        let (config_bytes, generation_bytes) = (read(CONFIG)?, read(GENERATION)?);
+        let config = config(&config_bytes).map_err(|reason| refuse(CONFIG, reason))?;
         let generation: Generation =
-            serde_json::from_slice(&read(GENERATION)?).map_err(|e| refuse(GENERATION, e.to_string()))?;
+            serde_json::from_slice(&generation_bytes).map_err(|e| refuse(GENERATION, e.to_string()))?;
         let prompt = generation.prompt().map_err(|reason| refuse(GENERATION, reason))?;
-        let n_symbols = config.vocab_size as u32;
-        let beyond = prompt.iter().chain([&generation.eos_token_id]).find(|id| **id >= n_symbols);
-        if let Some(id) = beyond {
-            let reason = format!("symbol {id} is not among the {n_symbols} of {CONFIG}");
-            return Err(refuse(GENERATION, reason));
+        if prompt.len() >= config.max_target_positions {
+            let n = config.max_target_positions;
+            return Err(refuse(
+                CONFIG,
+                format!("max_target_positions is {n}, which leaves no room for words"),
+            ));
         }
+        let tokenizer_bytes = read(TOKENIZER)?;
         let tokenizer =
-            Tokenizer::from_bytes(read(TOKENIZER)?).map_err(|e| refuse(TOKENIZER, e.to_string()))?;
+            Tokenizer::from_bytes(&tokenizer_bytes).map_err(|e| refuse(TOKENIZER, e.to_string()))?;
+        for (symbol, id) in prompt.iter().copied().chain([generation.end()]) {
+            let n_symbols = config.vocab_size;
+            if id as usize >= n_symbols {
+                let reason = format!("symbol {id} is not among the {n_symbols} of {CONFIG}");
+                return Err(refuse(GENERATION, reason));
+            }
+            let found = tokenizer.token_to_id(symbol);
+            if found != Some(id) {
+                let found = found.map_or_else(|| "nothing".to_owned(), |id| id.to_string());
+                let remedy = "take both from the same model";
+                let reason = format!("`{symbol}` is {found} in it and {id} in {GENERATION}; {remedy}");
+                return Err(refuse(TOKENIZER, reason));
+            }
+        }
         let weights = read(WEIGHTS)?;
-        let folder = std::path::absolute(place).ok().and_then(|d| Some(d.file_name()?.to_owned()));
-        let folder = folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let name = format!("whisper {folder} {}", Fingerprint::of_bytes(&weights));
-        let features = WhisperFeatures::new(config.num_mel_bins);
+        let files = [config_bytes, generation_bytes, tokenizer_bytes];
+        let hashes: Vec<_> = files.iter().chain([&weights]).map(|b| Fingerprint::of_bytes(b)).collect();
+        let name = format!("whisper {}", Fingerprint::of(&hashes));
         let model = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)
             .and_then(|tensors| Whisper::load(&tensors, config))
             .map_err(|e| refuse(WEIGHTS, e.to_string()))?;
+        // Behind the weights, which have so many bands.
+        let features = WhisperFeatures::new(model.config.num_mel_bins);
+        let prompt = prompt.into_iter().map(|(_, id)| id).collect();
         Ok(Self { name, dir: dir.to_owned(), model, features, tokenizer, generation, prompt })
     }
 
@@ -161,7 +134,10 @@ impl WhisperTranscriber {
         let waveform = resample(&load(wav)?, RATE_HZ)?;
         let failed = |reason: String| EvalError::Recognizer { command: self.name.clone(), reason };
         let mut words = Vec::new();
-        for stretch in waveform.samples().chunks(N_SAMPLES) {
+        for (i, stretch) in waveform.samples().chunks(N_SAMPLES).enumerate() {
+            if i > 0 && stretch.len() < MIN_REST {
+                break;
+            }
             let symbols = self
                 .symbols(stretch, usize::MAX - self.prompt.len())
                 .map_err(|e| failed(format!("`{}`: {e}", wav.display())))?;
@@ -170,9 +146,12 @@ impl WhisperTranscriber {
         Ok(words.join(" ").trim().to_owned())
     }
 
+    /// The words of symbols; special ones and timestamps, which are behind all others, are none.
     fn words(&self, symbols: &[u32]) -> Result<String, EvalError> {
         let path = self.dir.join(TOKENIZER);
-        let words = self.tokenizer.decode(symbols, true);
+        let last = self.generation.no_timestamps_token_id;
+        let symbols: Vec<u32> = symbols.iter().copied().filter(|id| *id <= last).collect();
+        let words = self.tokenizer.decode(&symbols, true);
         Ok(words.map_err(|e| EvalError::RecognizerModel { path, reason: e.to_string() })?.trim().to_owned())
     }
 }
@@ -191,6 +170,8 @@ impl Transcriber for WhisperTranscriber {
 mod tests {
     use super::*;
     use harmonica_audio::{Waveform, save};
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
     use std::f64::consts::TAU;
 
     #[derive(Deserialize)]
@@ -263,22 +244,141 @@ mod tests {
         assert_eq!(heard.len(), 3);
         assert_eq!(heard[1], whisper.transcribe(&wavs[1..2]).unwrap()[0]);
         assert_eq!(heard[2], format!("{} {}", heard[0], heard[1]).trim());
-        assert!(whisper.name().starts_with("whisper whisper-tiny "), "{}", whisper.name());
+    }
+
+    #[test]
+    fn a_rest_under_a_tenth_of_a_second_is_not_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let whisper = WhisperTranscriber::open(&tiny()).unwrap();
+        let long = |rest: usize| {
+            let path = dir.path().join(format!("{rest}.wav"));
+            save(&path, &Waveform::new(sound(110.0, 31.0)[..N_SAMPLES + rest].to_vec(), 16_000)).unwrap();
+            whisper.hear(&path).unwrap()
+        };
+        let whole = long(0);
+        assert_eq!(long(MIN_REST - 1), whole);
+        assert_ne!(long(MIN_REST), whole);
+    }
+
+    #[test]
+    fn timestamps_are_no_words() {
+        let files = Files::of_tiny();
+        let mut tokenizer: serde_json::Value = serde_json::from_slice(&files.read(TOKENIZER)).unwrap();
+        let mut stamp = tokenizer["added_tokens"][0].clone();
+        (stamp["id"], stamp["content"], stamp["special"]) = (266.into(), "<|0.00|>".into(), false.into());
+        tokenizer["added_tokens"].as_array_mut().unwrap().push(stamp);
+        files.write(TOKENIZER, tokenizer.to_string());
+        let whisper = files.open().unwrap();
+        let the = whisper.tokenizer.token_to_id("the").unwrap();
+        assert!(
+            whisper.tokenizer.decode(&[266, the], true).unwrap().contains("0.00"),
+            "a token that is written"
+        );
+        assert_eq!(whisper.words(&[266, the, 266]).unwrap(), "the");
+    }
+
+    #[test]
+    fn the_name_follows_every_file_and_not_the_folder() {
+        let name = |file: &str| {
+            let files = Files::of_tiny();
+            if file == WEIGHTS {
+                let mut bytes = files.read(WEIGHTS);
+                *bytes.last_mut().unwrap() ^= 1;
+                files.write(file, bytes);
+            } else if !file.is_empty() {
+                files.write(file, [files.read(file), b" ".to_vec()].concat());
+            }
+            files.open().unwrap().name()
+        };
+        let names: Vec<String> = ["", CONFIG, GENERATION, TOKENIZER, WEIGHTS].map(name).into();
+        assert_eq!(names[0], WhisperTranscriber::open(&tiny()).unwrap().name(), "another folder");
+        for (i, one) in names.iter().enumerate() {
+            assert!(one.len() == "whisper ".len() + 32 && !names[..i].contains(one), "{names:?}");
+        }
+    }
+
+    /// A copy of the tiny model whose files may be changed.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn of_tiny() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            for name in [CONFIG, GENERATION, WEIGHTS, TOKENIZER] {
+                std::fs::copy(tiny().join(name), dir.path().join(name)).unwrap();
+            }
+            Self(dir)
+        }
+
+        fn read(&self, file: &str) -> Vec<u8> {
+            std::fs::read(self.0.path().join(file)).unwrap()
+        }
+
+        fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+            std::fs::write(self.0.path().join(file), content).unwrap();
+        }
+
+        fn open(&self) -> Result<WhisperTranscriber, EvalError> {
+            WhisperTranscriber::open(self.0.path())
+        }
+    }
+
+    /// What is said where a key of a file, and perhaps another, is another value; `None` leaves the key out.
+    fn refused_with(file: &str, changes: &[(&str, Option<serde_json::Value>)]) -> String {
+        let files = Files::of_tiny();
+        let mut json: serde_json::Value = serde_json::from_slice(&files.read(file)).unwrap();
+        let keys = json.as_object_mut().unwrap();
+        for (key, value) in changes {
+            match value {
+                None => assert!(keys.remove(*key).is_some(), "{key}"),
+                Some(value) => assert!(keys.insert((*key).to_owned(), value.clone()).is_some(), "{key}"),
+            }
+        }
+        files.write(file, json.to_string());
+        files.open().err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn shapes_that_no_whisper_has_are_refused_and_do_not_abort() {
+        for (key, value) in [
+            ("num_mel_bins", 1_000_000_000_000_000_u64),
+            ("num_mel_bins", 0),
+            ("encoder_attention_heads", 0),
+            ("decoder_attention_heads", 0),
+            ("encoder_attention_heads", 5),
+            ("decoder_attention_heads", 7),
+            ("d_model", 0),
+            ("max_target_positions", 4),
+        ] {
+            let message = refused_with(CONFIG, &[(key, Some(value.into()))]);
+            assert!(message.contains(CONFIG) && message.contains(key), "{key} {value}: {message}");
+        }
+        let other_bands = refused_with(CONFIG, &[("num_mel_bins", Some(128.into()))]);
+        assert!(other_bands.contains(WEIGHTS), "{other_bands}");
+    }
+
+    #[test]
+    fn a_missing_is_multilingual_is_asked_for() {
+        let message = refused_with(GENERATION, &[("is_multilingual", None)]);
+        assert!(message.contains("`is_multilingual`") && message.contains("true"), "{message}");
+    }
+
+    #[test]
+    fn a_tokenizer_of_another_model_is_refused() {
+        let message = refused_with(GENERATION, &[("no_timestamps_token_id", Some(264.into()))]);
+        assert!(message.contains("`<|notimestamps|>` is 265 in it and 264"), "{message}");
+        let message = refused_with(GENERATION, &[("eos_token_id", Some(3.into()))]);
+        assert!(message.contains("`<|endoftext|>` is 259 in it and 3"), "{message}");
     }
 
     #[test]
     fn directories_that_are_no_model_are_refused_by_file() {
         let refused = |file: &str, content: Option<&[u8]>| {
-            let dir = tempfile::tempdir().unwrap();
-            for name in [CONFIG, GENERATION, WEIGHTS, TOKENIZER] {
-                std::fs::copy(tiny().join(name), dir.path().join(name)).unwrap();
-            }
-            let path = dir.path().join(file);
+            let files = Files::of_tiny();
             match content {
-                None => std::fs::remove_file(path).unwrap(),
-                Some(bytes) => std::fs::write(path, bytes).unwrap(),
+                None => std::fs::remove_file(files.0.path().join(file)).unwrap(),
+                Some(bytes) => files.write(file, bytes),
             }
-            WhisperTranscriber::open(dir.path()).err().map(|e| e.to_string()).unwrap_or_default()
+            files.open().err().map(|e| e.to_string()).unwrap_or_default()
         };
         for file in [CONFIG, GENERATION, WEIGHTS, TOKENIZER] {
             assert!(refused(file, None).contains(file), "missing {file}");

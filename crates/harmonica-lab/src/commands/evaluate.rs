@@ -13,7 +13,7 @@ use harmonica_config_schema::record::{
 use harmonica_config_schema::{DecodeConfig, NarDecodeKind};
 use harmonica_eval::{
     ALIGNMENT, EvalError, EvalSuite, Judged, JudgementInput, QualityPredictor, Sentence, TokenTrack,
-    alignment_bmp, check_comparable, judge_utterance, summarise,
+    alignment_bmp, check_comparable, judge_utterance, predicted_opinions, summarise,
 };
 use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesizer, TextAttention};
 use harmonica_storage::{StorageError, make_directory, publish};
@@ -251,10 +251,9 @@ fn predict(
         return Ok(());
     }
     for Judged { record } in judged {
-        let waveform = load(&root.join(&record.path)).map_err(EvalError::from)?;
-        for predictor in predictors {
-            record.mos.insert(predictor.name().to_owned(), predictor.predict(&waveform)?);
-        }
+        let path = root.join(&record.path);
+        let waveform = load(&path).map_err(EvalError::from)?;
+        record.mos = predicted_opinions(predictors, &waveform, &path);
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use crate::output::Output;
 use clap::Args;
 use harmonica_audio::load;
 use harmonica_eval::{
-    EvalError, Judged, JudgementInput, Recording, judge_utterance, parse_recordings, summarise,
+    EvalError, Judged, JudgementInput, Recording, judge_utterance, parse_recordings, predicted_opinions,
+    summarise,
 };
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,6 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
     for Recording { audio, text } in parse_recordings(path, &text)? {
         let wav = root.join(&audio);
         let waveform = load(&wav)?;
-        wavs.push(std::path::absolute(&wav).unwrap_or(wav));
         let input = JudgementInput {
             id: &audio,
             path: &audio,
@@ -47,10 +47,9 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
             tokens: None,
         };
         let mut record = judge_utterance(&input);
-        for predictor in &predictors {
-            record.mos.insert(predictor.name().to_owned(), predictor.predict(&waveform)?);
-        }
+        record.mos = predicted_opinions(&predictors, &waveform, &wav);
         judged.push(Judged { record });
+        wavs.push(std::path::absolute(&wav).unwrap_or(wav));
     }
     if let Some(transcriber) = transcriber {
         for (j, heard) in judged.iter_mut().zip(transcriber.transcribe(&wavs)?) {
@@ -65,7 +64,8 @@ pub(crate) fn run(arguments: &JudgeArguments, out: Output) -> Result<(), Failure
         format!("{} utterances, {failures} failures, word error rate {rate}", summary.utterances.len());
     for (name, score) in &summary.mos {
         let (value, low, high) = (score.value, score.low, score.high);
-        words.push_str(&format!(", {name} {value:.2} ({low:.2} to {high:.2})"));
+        let n = summary.utterances.iter().filter(|u| u.mos.contains_key(name)).count();
+        words.push_str(&format!(", {name} {value:.2} ({low:.2} to {high:.2}, {n} utterances)"));
     }
     out.result(&summary, &words);
     Ok(())

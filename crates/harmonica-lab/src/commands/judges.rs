@@ -53,15 +53,16 @@ pub(super) fn predictors(asked: &[String]) -> Result<Vec<Box<dyn QualityPredicto
         if found.iter().any(|known| known.name() == name) {
             return Err(refused("the name was given before"));
         }
-        let (file, output) = match file.rsplit_once('#') {
-            None => (file, None),
-            Some((file, output)) => {
-                (file, Some(output.parse().map_err(|_| refused("the output is no number"))?))
-            }
-        };
+        let (file, output) = file_and_output(file);
         found.push(onnx_predictor(name, Path::new(file), output)?);
     }
     Ok(found)
+}
+
+/// `FILE#OUTPUT` in its parts; a `#` with no number behind it belongs to the file's name.
+fn file_and_output(asked: &str) -> (&str, Option<usize>) {
+    let split = asked.rsplit_once('#').and_then(|(file, output)| Some((file, output.parse().ok()?)));
+    split.map_or((asked, None), |(file, output)| (file, Some(output)))
 }
 
 #[cfg(feature = "onnx")]
@@ -121,10 +122,23 @@ mod tests {
             message(predictors(&asked))
         };
         assert!(predictors(&[]).unwrap().is_empty());
-        for malformed in ["scores.onnx", "=scores.onnx", "a=", "a=scores.onnx#x"] {
+        for malformed in ["scores.onnx", "=scores.onnx", "a="] {
             assert!(refused(&[malformed]).contains("NAME=FILE.onnx"), "{malformed}");
         }
         assert!(refused(&["a=no-such-file.onnx"]).contains("no-such-file.onnx"));
         assert!(message(embedder(Some(Path::new("no-such-file.ONNX")))).contains("no-such-file.ONNX"));
+    }
+
+    #[test]
+    fn a_number_behind_the_last_hash_is_an_output_and_any_other_hash_is_of_the_name() {
+        for (asked, expected) in [
+            ("scores.onnx", ("scores.onnx", None)),
+            ("scores.onnx#2", ("scores.onnx", Some(2))),
+            ("run #3/scores.onnx", ("run #3/scores.onnx", None)),
+            ("run#3/scores#old.onnx#0", ("run#3/scores#old.onnx", Some(0))),
+            ("scores.onnx#x", ("scores.onnx#x", None)),
+        ] {
+            assert_eq!(file_and_output(asked), expected, "{asked}");
+        }
     }
 }

@@ -2,13 +2,12 @@
 
 use crate::failure::Failure;
 use crate::table::{Column, Cut, lines};
-use harmonica_audio::load;
 use harmonica_config_schema::record::{
     BestRecord, CriterionRecord, EvaluationRecord, MetricsLine, SimilarityRecord, SystemEvaluation,
 };
 use harmonica_eval::{
-    CheckpointSelection, CriteriaInput, EvalError, EvalSuite, SpeakerEmbedder, VoiceBank, criteria,
-    similarity_of_system,
+    CheckpointSelection, CriteriaInput, EvalSuite, SpeakerEmbedder, VoiceBank, criteria,
+    similarity_of_system, vector_of_file,
 };
 use std::path::{Path, PathBuf};
 
@@ -25,18 +24,14 @@ pub(super) fn similarity(
     let mut recordings = Vec::new();
     for sentence in suite.sentences.iter().filter(|s| !s.speaker.is_empty()) {
         if let Some(audio) = &sentence.audio {
-            let vector = embedder.embed(&load(&suite.root.join(audio))?)?;
-            recordings.push((sentence.id.clone(), sentence.speaker.clone(), vector));
+            let vector = vector_of_file(embedder, &suite.root.join(audio))?;
+            recordings.extend(vector.map(|v| (sentence.id.clone(), sentence.speaker.clone(), v)));
         }
     }
     let Some(bank) = VoiceBank::new(embedder, recordings) else { return Ok(None) };
     let mut compared = Vec::new();
     for system in systems {
-        let mut spoken = system.utterances.iter().map(|u| {
-            let waveform = load(&root.join(&u.path)).map_err(EvalError::from)?;
-            Ok((u.id.clone(), u.speaker.clone(), waveform))
-        });
-        compared.extend(similarity_of_system(&system.system, embedder, &bank, &mut spoken)?);
+        compared.extend(similarity_of_system(system, root, embedder, &bank)?);
     }
     Ok(Some(SimilarityRecord { embedder: embedder.name(), voices: bank.voices(), systems: compared }))
 }
@@ -92,6 +87,7 @@ pub(super) fn similarity_words(record: &SimilarityRecord) -> String {
             format!("{:+.3}", s.margin.value),
             format!("{:+.3} to {:+.3}", s.margin.low, s.margin.high),
             format!("{:.1}%", 100.0 * s.nearest_share),
+            s.utterances.len().to_string(),
         ]
     };
     let columns = [
@@ -100,6 +96,7 @@ pub(super) fn similarity_words(record: &SimilarityRecord) -> String {
         Column::numbers("minus best other"),
         Column::numbers("95% interval"),
         Column::numbers("nearest to own voice"),
+        Column::numbers("utterances"),
     ];
     lines(&columns, &record.systems.iter().map(row).collect::<Vec<_>>(), 200).join("\n")
 }
