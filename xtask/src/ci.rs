@@ -22,6 +22,22 @@ fn lints() -> Result<()> {
     shell::run(cargo().args(["clippy", "--release", "--package", "xtask", "--quiet", "--", "-D", "warnings"]))
 }
 
+/// What is built only where it is asked for: linted as one program, and the tests of crates that do without burn.
+fn optional_features() -> Result<()> {
+    let mut lint = cargo();
+    lint.args(["clippy", "--release", "--quiet", "--package", "harmonica-lab", "--all-targets"]);
+    lint.args(["--features", "tui,whisper,onnx,hub,pytorch,parquet", "--", "-D", "warnings"]);
+    shell::run(&mut lint)?;
+    let mut test = cargo();
+    test.args(["test", "--release", "--quiet"]);
+    for package in ["harmonica-storage", "harmonica-codec", "harmonica-data", "harmonica-eval"] {
+        test.args(["--package", package]);
+    }
+    test.args(["--features", "harmonica-storage/hub,harmonica-codec/pytorch,harmonica-data/parquet"]);
+    test.args(["--features", "harmonica-eval/whisper,harmonica-eval/onnx", "--"]);
+    shell::run(test.args(["hub", "pytorch", "torch", "parquet", "whisper", "onnx"]))
+}
+
 /// CUDA cannot be linked without a network (see docs/gpu.md), but its code must type-check.
 fn cuda_type_check() -> Result<()> {
     let mut command = cargo();
@@ -32,13 +48,14 @@ fn cuda_type_check() -> Result<()> {
 
 /// `cargo xtask ci`.
 pub(crate) fn run() -> Result<()> {
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
         ("tests", || {
             shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))
         }),
         ("lints", lints),
+        ("optional features", optional_features),
         ("cuda type check", cuda_type_check),
         ("docs", || {
             let mut command = cargo();

@@ -146,15 +146,21 @@ fn attention_maps(model: &str, updates: &[u64], validations: &[&ValidationMetric
         ("diversity of the heads, share of the most", AttentionMetrics::relative_diversity),
     ];
     // Runs of before these figures were known, or without probes, have none.
-    let Some(first) = validations.iter().find(|v| !v.attention.is_empty()) else { return String::new() };
+    let with: Vec<(u64, &ValidationMetrics)> = updates
+        .iter()
+        .copied()
+        .zip(validations.iter().copied())
+        .filter(|(_, v)| !v.attention.is_empty())
+        .collect();
+    let Some((_, first)) = with.first() else { return String::new() };
+    let updates: Vec<u64> = with.iter().map(|(update, _)| *update).collect();
     let map = |(title, of): Figure| {
         let row = |i: usize| {
-            let found = |v: &&&ValidationMetrics| v.attention.get(i).map(of);
-            let cells = validations.iter().map(|v| found(&v).unwrap_or_default()).collect();
+            let cells = with.iter().map(|(_, v)| v.attention.get(i).map_or(f64::NAN, of)).collect();
             (format!("layer {} {}", first.attention[i].layer, first.attention[i].reads.name()), cells)
         };
         let rows: Vec<_> = (0..first.attention.len()).map(row).collect();
-        heat_map_svg(&format!("{model}: {title}"), updates, &rows)
+        heat_map_svg(&format!("{model}: {title}"), &updates, &rows)
     };
     figures.map(map).concat()
 }

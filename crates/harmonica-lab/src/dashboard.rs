@@ -1,7 +1,7 @@
 //! burn-train's dashboard on a terminal: the only file that knows burn-train.
 //!
 //! In: what the observer hears. Out: curves, figures and progress on stdout's alternate screen; `q` asks training to stop at the
-//! next update, with a checkpoint. Invariant: it only shows; `metrics.jsonl` is written by the trainer before it hears of a line.
+//! next update, with a checkpoint, and so does Ctrl-C. Invariant: it only shows; `metrics.jsonl` is written by the trainer before it hears of a line.
 
 use burn_train::Interrupter;
 use burn_train::metric::{
@@ -114,9 +114,28 @@ impl Dashboard {
         self.draw(|renderer| renderer.log_event_training(what));
     }
 
+    /// The renderer takes every key for itself, Ctrl-C too, which shall go on to end training where nothing is lost. Its own thread sets the
+    /// terminal up, so this is asked for again and again.
+    #[cfg(unix)]
+    fn let_interrupts_through() {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let stdin = std::io::stdin();
+        if let Ok(mut modes) = tcgetattr(&stdin)
+            && !modes.local_modes.contains(LocalModes::ISIG)
+        {
+            modes.local_modes.insert(LocalModes::ISIG);
+            // A terminal that refuses still has `q`.
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &modes);
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn let_interrupts_through() {}
+
     fn draw(&mut self, on: impl FnOnce(&mut dyn MetricsRenderer)) {
         if let Some(renderer) = &mut self.renderer {
             on(renderer.as_mut());
+            Self::let_interrupts_through();
         }
     }
 }

@@ -7,18 +7,41 @@ use std::sync::{Mutex, PoisonError};
 const MOST_HELD_BYTES: usize = 1 << 16;
 
 /// Lines that are kept back; `None` where they go to stderr at once.
-static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    n_dropped_lines: usize,
+}
+
+impl Held {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        let surplus = self.bytes.len().saturating_sub(MOST_HELD_BYTES);
+        if surplus > 0 {
+            // Whole lines, so that what is left can be read.
+            let end = self.bytes[surplus - 1..].iter().position(|b| *b == b'\n');
+            let cut = end.map_or(self.bytes.len(), |at| surplus + at);
+            self.n_dropped_lines += self.bytes.drain(..cut).filter(|b| *b == b'\n').count();
+        }
+    }
+
+    fn words(self) -> Vec<u8> {
+        let said = match self.n_dropped_lines {
+            0 => String::new(),
+            n => format!("({n} earlier lines of the log were dropped)\n"),
+        };
+        [said.into_bytes(), self.bytes].concat()
+    }
+}
 
 struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match HELD.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(held) => {
-                held.extend(bytes);
-                let surplus = held.len().saturating_sub(MOST_HELD_BYTES);
-                held.drain(..surplus);
-            }
+            Some(held) => held.keep(bytes),
             None => io::stderr().write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -52,7 +75,7 @@ pub fn hold_log() {
 pub fn release_log() {
     let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
     // A closed stderr is the reader's decision.
-    let _ = io::stderr().write_all(&held.unwrap_or_default());
+    let _ = io::stderr().write_all(&held.unwrap_or_default().words());
 }
 
 #[cfg(test)]
@@ -60,18 +83,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_back_is_the_end_of_what_was_written() {
+    fn what_is_kept_back_are_the_last_whole_lines_and_how_many_went_before() {
         hold_log();
-        let line = [b'x'; 1000];
-        (0..100).for_each(|_| Log.write_all(&line).unwrap());
-        Log.write_all(b"the last line\n").unwrap();
+        for i in 0..100 {
+            Log.write_all(format!("{i:02} {}\n", "x".repeat(996)).as_bytes()).unwrap();
+        }
         hold_log();
-        let held = HELD.lock().unwrap().clone().unwrap();
-        assert_eq!(held.len(), MOST_HELD_BYTES);
-        assert!(held.ends_with(b"xthe last line\n"));
         // Nothing is left to be written among the tests' own lines.
-        *HELD.lock().unwrap() = Some(Vec::new());
+        let held = HELD.lock().unwrap().replace(Held::default()).unwrap();
         release_log();
         assert!(HELD.lock().unwrap().is_none());
+        let words = String::from_utf8(held.words()).unwrap();
+        let lines: Vec<&str> = words.lines().collect();
+        assert_eq!(lines[0], "(35 earlier lines of the log were dropped)");
+        assert!(lines[1].starts_with("35 x") && lines.last().unwrap().starts_with("99 x"));
+        assert_eq!(lines.len(), 66);
     }
 }

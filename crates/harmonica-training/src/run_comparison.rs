@@ -72,14 +72,16 @@ fn curve_distance(left: &[MetricsLine], right: &[MetricsLine]) -> Option<CurveDi
         };
         lines.iter().filter_map(of).collect()
     };
-    let others = curve(right);
+    let (mine, others) = (curve(left), curve(right));
+    let keys = |curve: &BTreeMap<u64, f64>| curve.keys().copied().collect::<BTreeSet<u64>>();
+    let n_unmatched = keys(&mine).symmetric_difference(&keys(&others)).count();
     let at = |(update, left): (u64, f64)| {
         let right = *others.get(&update)?;
         let share = (right - left).abs() / left.abs().max(1e-12);
         let share = if share.is_nan() { f64::INFINITY } else { share };
-        Some(CurveDistance { n_updates: 0, update, left, right, share })
+        Some(CurveDistance { n_updates: 0, n_unmatched, update, left, right, share })
     };
-    let all: Vec<CurveDistance> = curve(left).into_iter().filter_map(at).collect();
+    let all: Vec<CurveDistance> = mine.into_iter().filter_map(at).collect();
     let furthest = all.iter().copied().max_by(|a, b| a.share.total_cmp(&b.share))?;
     Some(CurveDistance { n_updates: all.len(), ..furthest })
 }

@@ -213,6 +213,8 @@ pub struct RunComparison {
 pub struct CurveDistance {
     /// Updates that have a figure of both.
     pub n_updates: usize,
+    /// Updates that have a figure of one run alone.
+    pub n_unmatched: usize,
     /// Where they differ most.
     pub update: u64,
     /// Training cross-entropy of the left run there, in nats a token.

@@ -21,8 +21,10 @@ use harmonica_text::NORMALIZER_VERSION;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use voices::Voices;
 
 mod conclusions;
+mod voices;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -143,6 +145,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     if let Some(n) = arguments.max_sentences {
         suite.sentences.truncate(n.max(1));
     }
+    let voices = Voices::choose(&suite, &synthesizer)?;
     let codebooks =
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
     let embedder = judges::embedder(arguments.speaker_embedder.as_deref())?;
@@ -174,7 +177,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         let dir = arguments.output.join("wavs").join(&folder);
         make_directory(&dir)?;
         let one = |sentence: &Sentence| -> Result<Option<Judged>, Failure> {
-            let waveform = speak(system, sentence, &suite, &synthesizer, &decode, arguments.seed)?;
+            let waveform = speak(system, sentence, &suite, &synthesizer, &voices, &decode, arguments.seed)?;
             if let Ok(mut meter) = meter.lock() {
                 meter.1 += 1;
                 let done = meter.1;
@@ -289,6 +292,7 @@ fn speak(
     sentence: &Sentence,
     suite: &EvalSuite,
     synthesizer: &Synthesizer,
+    voices: &Voices,
     decode: &DecodeConfig,
     seed: u64,
 ) -> Result<Option<Spoken>, Failure> {
@@ -296,8 +300,7 @@ fn speak(
     let request = |kind: NarDecodeKind| {
         let mut decode = decode.clone();
         decode.nar.kind = kind;
-        let request = SynthesisRequest::new(&sentence.text).seed(seed).decode(decode);
-        if sentence.speaker.is_empty() { request } else { request.voice(&sentence.speaker) }
+        voices.of(sentence, SynthesisRequest::new(&sentence.text).seed(seed).decode(decode))
     };
     Ok(match system {
         System::Source => natural()?.map(Spoken::from),

@@ -55,6 +55,12 @@ fn refusal(distance: Option<CurveDistance>, within: f64) -> Option<String> {
     let Some(d) = distance else {
         return Some("no update has a training figure of both runs: nothing was compared".to_owned());
     };
+    if d.n_unmatched > 0 {
+        return Some(format!(
+            "{} updates have a training figure of one run alone, because the other ended earlier, logs at other updates, or wrote no number there; only {} can be compared",
+            d.n_unmatched, d.n_updates
+        ));
+    }
     // Not `>`: a share that is no number holds nothing.
     let holds = d.share <= within;
     (!holds).then(|| {
@@ -260,7 +266,14 @@ mod tests {
                 right_place: None,
             }]),
             validations: vec![pair],
-            training: Some(CurveDistance { n_updates: 40, update: 30, left: 4.0, right: 3.9, share: 0.025 }),
+            training: Some(CurveDistance {
+                n_updates: 40,
+                n_unmatched: 0,
+                update: 30,
+                left: 4.0,
+                right: 3.9,
+                share: 0.025,
+            }),
             environment: Vec::new(),
         }
     }
@@ -274,6 +287,10 @@ mod tests {
             "the training curves lie 2.500 % apart after 30 updates (4.0000 and 3.9000 nats), more than 1.000 %"
         );
         assert!(refusal(distance, f64::NAN).is_some());
+        let shorter = distance.map(|d| CurveDistance { n_unmatched: 3, ..d });
+        assert!(
+            refusal(shorter, 1.0).unwrap().starts_with("3 updates have a training figure of one run alone")
+        );
         assert!(refusal(None, 1.0).is_some());
     }
 
