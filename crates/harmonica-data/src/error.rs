@@ -42,7 +42,7 @@ pub enum DataError {
         remedy: &'static str,
     },
     /// Figures of an utterance that a corpus does not have.
-    #[error("the corpus has no utterance `{id}`; are the figures of another corpus?")]
+    #[error("the corpus has no utterance `{id}`; give figures of this very corpus")]
     UnknownUtterance {
         /// Its name.
         id: String,
