@@ -167,7 +167,7 @@ fn references(cache: &TokenCache, longest_frames: usize) -> Result<Vec<(String, 
         let of_speaker = cache
             .split(Split::Train)
             .into_iter()
-            .filter(|i| rows[*i].speaker as usize == speaker && rows[*i].n_frames <= longest_frames);
+            .filter(|i| rows[*i].speaker == speaker && rows[*i].n_frames <= longest_frames);
         // The first of equals.
         let Some(chosen) = of_speaker.min_by_key(|i| rows[*i].n_frames.abs_diff(wanted)) else { continue };
         let spec = cache.spec();
