@@ -23,7 +23,7 @@ fn corpus(c: &mut Criterion) {
     // The same signal in every file.
     config.data.quality.drop_duplicate_audio = false;
     let manifest =
-        Manifest::read(dir.path(), config.data.layout).expect("the manifest that was just written");
+        Manifest::read(dir.path(), config.data.layout, false).expect("the manifest that was just written");
     let (codec, tokenizer) = (codec(), TextTokenizer::new(Vocab::english()));
     let mut group = c.benchmark_group("preprocess");
     group.sample_size(10);

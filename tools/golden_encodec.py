@@ -14,6 +14,7 @@ Needs: torch, transformers, safetensors.
 import argparse
 import json
 import os
+from collections import OrderedDict
 
 import torch
 from safetensors.torch import save_file
@@ -113,6 +114,13 @@ def layouts(model, config, every):
     yield "model_first_names", first
 
 
+def state_dict(model, tensors):
+    """Tensors as `state_dict()` gives them: an ordered dictionary that knows the versions of the layers."""
+    ordered = OrderedDict(tensors)
+    ordered._metadata = model.state_dict()._metadata
+    return ordered
+
+
 @torch.no_grad()
 def write(directory, options, seed, full):
     torch.manual_seed(seed)
@@ -123,9 +131,10 @@ def write(directory, options, seed, full):
     for name, tensors in layouts(model, config, full or "causal" in directory):
         save_file(tensors, f"{directory}/{name}.safetensors")
         if not full and name == "model_first_names":
-            torch.save({"best_state": tensors}, f"{directory}/{name}.th")
+            package = {"best_state": state_dict(model, tensors), "xp.cfg": "dset: none", "exported": True}
+            torch.save(package, f"{directory}/{name}.th")
         if not full and name == "model_pairs":
-            torch.save(tensors, f"{directory}/pytorch_model.bin")
+            torch.save(state_dict(model, tensors), f"{directory}/pytorch_model.bin")
     hop = config.hop_length
     keys = set(options) | {"sampling_rate", "hidden_size", "num_filters", "upsampling_ratios", "codebook_size", "model_type"}
     with open(f"{directory}/config.json", "w") as file:

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 fn stale_cache_is_refused_and_names_the_changed_key() {
     let dir = tempfile::tempdir().unwrap();
     let f = Fixture::new(dir.path(), Conditioning::Prefix);
-    let manifest = Manifest::read(&dir.path().join("corpus"), f.config.data.layout).unwrap().fingerprint();
+    let manifest =
+        Manifest::read(&dir.path().join("corpus"), f.config.data.layout, false).unwrap().fingerprint();
     let wanted = |config: &ExperimentConfig| {
         CacheFingerprint::new(config, f.codec.as_ref(), &Vocab::english(), &manifest).unwrap()
     };
@@ -31,7 +32,8 @@ fn stale_cache_is_refused_and_names_the_changed_key() {
 fn each_key_of_the_fingerprint_alone_makes_a_cache_stale_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let f = Fixture::new(dir.path(), Conditioning::Prefix);
-    let manifest = Manifest::read(&dir.path().join("corpus"), f.config.data.layout).unwrap().fingerprint();
+    let manifest =
+        Manifest::read(&dir.path().join("corpus"), f.config.data.layout, false).unwrap().fingerprint();
     let list = dir.path().join("list");
     std::fs::write(&list, "drop u01\n").unwrap();
     let list = list.display().to_string();

@@ -72,7 +72,7 @@ fn cache(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
 fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     let f = Fixture::open(fixture, Conditioning::Cross);
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
-    let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout)?;
+    let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout, false)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
     let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer)
         .make(&work.join("cache"), |_| ())?;

@@ -4,13 +4,13 @@
 
 use harmonica_audio::AudioError;
 use harmonica_codec::CodecError;
-use harmonica_config_schema::ProblemKind;
+use harmonica_config_schema::{Fingerprint, ProblemKind};
 use harmonica_data::DataError;
 use harmonica_eval::EvalError;
 use harmonica_inference::InferenceError;
 use harmonica_model_core::ModelError;
 use harmonica_runtime::RuntimeError;
-use harmonica_storage::StorageError;
+use harmonica_storage::{HubError, StorageError};
 use harmonica_text::TextError;
 use harmonica_training::{FileCheck, FileState, TrainingError};
 use std::collections::BTreeSet;
@@ -92,9 +92,19 @@ fn samples() -> Vec<Sample> {
         DataError::StaleCache { path: "a/cache", differences: words(&["seed 1, 2"]) } => ["a/cache", "seed 1, 2"],
         DataError::NoCache { path: "a/cache" } => ["a/cache"],
         DataError::DamagedCache { path: "a/cache", reason: "codes.bin: missing" } => ["a/cache", "codes.bin"],
+        DataError::Table { path: "a.parquet", reason: "no audio", remedy: "name another column" } => ["a.parquet", "no audio"],
+        DataError::UnknownUtterance { id: "u7" } => ["u7"],
+        DataError::NotBuilt { path: "a/corpus" } => ["a/corpus", "parquet"],
         DataError::Unfinished { path: "a/.bench-cache-1", missing: vec![3_usize, 7], of: 9_usize } => ["a/.bench-cache-1", "2", "9", "3"],
         DataError::DamagedShard { path: "a/000003.shard" } => ["a/000003.shard"],
         EvalError::Read { path: "a/b", source: cause() } => ["a/b", "the cause"],
+        EvalError::ChangedSuite { path: "a.jsonl", wanted: Fingerprint::of(&1), found: Fingerprint::of(&2) } => ["a.jsonl"],
+        EvalError::FixedSuites { path: "a/suites", differing: words(&["short", "long"]) } => ["a/suites", "short", "long"],
+        EvalError::RecognizerModel { path: "a/whisper", reason: "no tokenizer.json; give a directory with one" } => ["a/whisper", "tokenizer.json"],
+        EvalError::OnnxModel { path: "a.onnx", reason: "it takes 3 inputs; give a model of one" } => ["a.onnx", "3 inputs"],
+        HubError::Name { place: "hf://a/b/c", reason: "too many parts" } => ["hf://a/b/c", "too many parts"],
+        HubError::Missing { files: "`x`", repository: "a/b", revision: "main", cache: "a/cache", obstacle: "nothing may be fetched; give their directory" } => ["`x`", "a/b", "main", "a/cache"],
+        HubError::Reference { path: "refs/main" } => ["refs/main"],
         EvalError::Suite { path: "a.tsv", line: 7_usize, reason: "no tab" } => ["a.tsv", "7", "no tab"],
         EvalError::Recognizer { command: "hear {wav}", reason: "exit 3" } => ["hear {wav}", "exit 3"],
         EvalError::Embedder { path: "a.safetensors", reason: "no lstm" } => ["a.safetensors", "no lstm"],

@@ -48,7 +48,7 @@ fn every_fault_is_in_the_quality_report_and_the_counts_add_up() {
         rows.push_str(&format!("{id}|{text}|{text}|voice0|train\n"));
     }
     std::fs::write(corpus.join("metadata.csv"), rows).unwrap();
-    let manifest = Manifest::read(&corpus, f.config.data.layout).unwrap();
+    let manifest = Manifest::read(&corpus, f.config.data.layout, false).unwrap();
     let tokenizer = TextTokenizer::new(Vocab::english());
     let work = Preprocessor::new(&manifest, &f.config, f.codec.as_ref(), &tokenizer);
     let done = work.make(&dir.path().join("faulty"), |_| ()).unwrap();

@@ -114,7 +114,7 @@ impl Fixture {
         let config = tiny_config(dir, conditioning);
         write_corpus(&dir.join("corpus"));
         let manifest =
-            Manifest::read(&dir.join("corpus"), config.data.layout).expect("the fixture's manifest");
+            Manifest::read(&dir.join("corpus"), config.data.layout, false).expect("the fixture's manifest");
         let voices: Vec<Waveform> = (0..12).map(|i| speech("abcdefabcdef", i % 3)).collect();
         let codec = MelRvq::fit(&config.codec.mel_rvq, voices, |_, _| ()).expect("the fixture's codec");
         harmonica_codec::save(&codec, &dir.join("codec")).expect("a temporary directory is writable");

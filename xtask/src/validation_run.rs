@@ -123,6 +123,7 @@ fn preflight(run: &Run<'_>, suites: &[PathBuf]) -> Result<()> {
     if let Err(e) = std::fs::create_dir_all(&run.dir) {
         problems.push(format!("cannot write `{}`: {e}; choose another --output", run.dir.display()));
     }
+    problems.extend(must_be_fitted(run.text("/codec/kind")?, Path::new(run.text("/codec/dir")?)).err());
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n  ")) }
 }
 
@@ -161,6 +162,23 @@ fn best_checkpoint(run: &Path) -> Result<PathBuf> {
     name.map(|name| run.join(name)).ok_or_else(|| format!("`{}` names no checkpoint", path.display()))
 }
 
+/// Whether the codec of a run is still to be made from its corpus, which only the embedded one can be. A codec from elsewhere must stand
+/// there sealed, because the bundle at the end takes no other.
+fn must_be_fitted(kind: &str, codec: &Path) -> Result<bool> {
+    match kind {
+        _ if codec.join("codec.json").exists() => Ok(false),
+        "mel_rvq" if codec.starts_with("hf:") => {
+            Err(format!("codec.dir = `{}` is no directory to fit a codec in; name one", codec.display()))
+        }
+        "mel_rvq" => Ok(true),
+        _ => Err(format!(
+            "codec.dir = `{}` is no sealed codec of the kind `{kind}`; make one with `harmonica-lab codec import --from DIR --output DIR` \
+             (DIR may be hf://org/name after --from) and set codec.dir to it",
+            codec.display()
+        )),
+    }
+}
+
 /// `cargo xtask validation-run`.
 pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     let binaries = build(&arguments.backend)?;
@@ -179,7 +197,7 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     }
     let (corpus, codec) =
         (PathBuf::from(run.text("/data/corpus_dir")?), PathBuf::from(run.text("/codec/dir")?));
-    if !codec.join("codec.json").exists() {
+    if must_be_fitted(run.text("/codec/kind")?, &codec)? {
         let mut fit = run.configured(&["codec", "fit"]);
         shell::run(fit.arg("--corpus").arg(&corpus).arg("--output").arg(&codec))?;
     }
@@ -219,4 +237,24 @@ pub(crate) fn run(arguments: &ValidationRunArguments) -> Result<()> {
     shell::run(run.lab(&["report"]).arg(&run.dir))?;
     say(&format!("the run is told in {}", run.dir.join("report.md").display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_embedded_codec_is_fitted_and_another_is_imported_first() {
+        let missing = Path::new("hf://facebook/encodec_24khz");
+        assert_eq!(must_be_fitted("mel_rvq", Path::new("runs/none/codec")), Ok(true));
+        assert!(must_be_fitted("mel_rvq", missing).is_err());
+        let error = must_be_fitted("encodec", missing).unwrap_err();
+        assert!(error.contains("codec import") && error.contains("hf://facebook/encodec_24khz"), "{error}");
+        let sealed = std::env::temp_dir().join(format!("harmonica-sealed-{}", std::process::id()));
+        std::fs::create_dir_all(&sealed).unwrap();
+        std::fs::write(sealed.join("codec.json"), "{}").unwrap();
+        let found = ["mel_rvq", "encodec"].map(|kind| must_be_fitted(kind, &sealed));
+        std::fs::remove_dir_all(&sealed).unwrap();
+        assert_eq!(found, [Ok(false), Ok(false)]);
+    }
 }

@@ -64,15 +64,16 @@ pub trait AudioCodec: Send + Sync {
     /// Latents `[T, D]` of some frames of tokens, so that nobody needs those of a long recording at once.
     ///
     /// # Errors
-    /// Tokens of another codec.
+    /// More codebooks than the codec has, or a code beyond their size among these frames.
     ///
     /// # Panics
     /// If the frames are not among the tokens'.
     fn latents_of(&self, tokens: &CodecTokens, frames: Range<usize>) -> Result<Vec<f32>, CodecError> {
         let spec = self.spec();
-        if tokens.n_codebooks() > spec.n_codebooks
-            || tokens.codes().iter().any(|c| usize::from(*c) >= spec.codebook_size)
-        {
+        // Only what is asked for is looked at: a stream asks once a frame, and a scan of all codes each time would be quadratic.
+        let of_frames = |k: usize| &tokens.codebook(CodebookIndex::from_zero_based(k))[frames.clone()];
+        let beyond = |k: usize| of_frames(k).iter().any(|code| usize::from(*code) >= spec.codebook_size);
+        if tokens.n_codebooks() > spec.n_codebooks || (0..tokens.n_codebooks()).any(beyond) {
             let reason =
                 format!("they need {} codebooks of more than {}", tokens.n_codebooks(), spec.codebook_size);
             return Err(CodecError::Tokens { reason });
@@ -80,11 +81,8 @@ pub trait AudioCodec: Send + Sync {
         let width = self.latent_width();
         let mut latents = vec![0.0; frames.len() * width];
         for k in 0..tokens.n_codebooks() {
-            let codebook = CodebookIndex::from_zero_based(k);
-            let vectors = self.codebook_vectors(codebook);
-            for (frame, code) in
-                latents.chunks_exact_mut(width).zip(&tokens.codebook(codebook)[frames.clone()])
-            {
+            let vectors = self.codebook_vectors(CodebookIndex::from_zero_based(k));
+            for (frame, code) in latents.chunks_exact_mut(width).zip(of_frames(k)) {
                 let vector = &vectors[usize::from(*code) * width..][..width];
                 frame.iter_mut().zip(vector).for_each(|(sum, v)| *sum += v);
             }

@@ -38,7 +38,7 @@ pub enum CodecError {
         asked: String,
     },
     /// The files of a repository are not there.
-    #[error("cannot use a model by its name: {0}")]
+    #[error(transparent)]
     Hub(#[from] HubError),
     /// Its files cannot be written.
     #[error(transparent)]

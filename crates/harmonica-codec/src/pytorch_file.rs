@@ -1,7 +1,8 @@
 //! Model files that `torch.save` wrote: pickles, of which only tensors in dictionaries are taken.
 //!
 //! In: a `.bin` or `.th` file. Out: the same tensors as safetensors. Nothing that a pickle asks for is ever executed.
-//! Invariant: a file that holds anything beside tensors and dictionaries is refused, because it may mean more than its tensors say.
+//! Invariant: weights that hold anything beside tensors and dictionaries are refused, because they may mean more than their tensors say.
+//! What a training program keeps beside its weights is passed over, and so are the versions of layers that torch notes with every state dictionary.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,9 @@ pub(crate) const NAME: &str = "pytorch_model.bin";
 /// Key under which training programs of the first implementation keep their weights.
 #[cfg(feature = "pytorch")]
 const NESTED: &str = "best_state";
+/// Attribute of a state dictionary with the versions of its layers, which the reader puts among the tensors.
+#[cfg(feature = "pytorch")]
+const VERSIONS: &str = "_metadata";
 
 /// The PyTorch file of a directory: `pytorch_model.bin`, or the only `.th` file.
 pub(crate) fn find(dir: &Path) -> Option<PathBuf> {
@@ -44,14 +48,17 @@ pub(crate) fn to_safetensors(path: &Path) -> Result<Vec<u8>, String> {
     use std::collections::BTreeMap;
 
     let content = PytorchReader::read_pickle_data(path, None).map_err(|e| e.to_string())?;
-    only_tensors(&content, "")?;
-    let PickleValue::Dict(entries) = content else {
+    let (weights, reader) = match &content {
+        PickleValue::Dict(entries) => match entries.get(NESTED) {
+            Some(nested @ PickleValue::Dict(_)) => (nested, PytorchReader::with_top_level_key(path, NESTED)),
+            _ => (&content, PytorchReader::new(path)),
+        },
+        _ => (&content, PytorchReader::new(path)),
+    };
+    only_tensors(weights, "")?;
+    if !matches!(weights, PickleValue::Dict(_)) {
         return Err("it holds one tensor, not a dictionary of them".into());
-    };
-    let reader = match entries.get(NESTED) {
-        Some(PickleValue::Dict(_)) => PytorchReader::with_top_level_key(path, NESTED),
-        _ => PytorchReader::new(path),
-    };
+    }
     let dtype = |dtype: DType| match dtype {
         DType::F64 => Dtype::F64,
         DType::F32 => Dtype::F32,
@@ -85,7 +92,7 @@ fn only_tensors(value: &pytorch_reader::PickleValue, place: &str) -> Result<(), 
     use pytorch_reader::PickleValue;
     let kind = match value {
         PickleValue::Dict(entries) => {
-            let mut keys: Vec<&String> = entries.keys().collect();
+            let mut keys: Vec<&String> = entries.keys().filter(|key| *key != VERSIONS).collect();
             keys.sort();
             return keys.into_iter().try_for_each(|key| {
                 let inner = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };

@@ -106,6 +106,8 @@ fn pickles_that_are_damaged_or_hold_more_than_tensors_are_refused_by_name() {
         (b"\x80\x02}X\x01\x00\x00\x00a}X\x01\x00\x00\x00bX\x02\x00\x00\x00hiss.", ["`a.b`", "a text"]),
         (b"\x80\x02}X\x01\x00\x00\x00acos\nsystem\nX\x04\x00\x00\x00true\x85Rs.", ["`a`", "os.system"]),
         (b"\x80\x02]K\x01a.", ["its content", "a list"]),
+        // Beside `best_state` anything may stand, within it only tensors.
+        (b"\x80\x02}X\x0a\x00\x00\x00best_state}X\x01\x00\x00\x00bK\x01ss.", ["`b`", "a number"]),
         (&th[..th.len() / 2], ["encodec_24khz.th", "zip"]),
         (b"no pickle", ["encodec_24khz.th", "not a PyTorch checkpoint"]),
     ] {

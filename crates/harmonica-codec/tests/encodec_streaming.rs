@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has nothing to show")]
 
-use harmonica_codec::{AudioCodec, EnCodec, EnCodecConfig};
-use harmonica_config_schema::RandomStream;
+use harmonica_codec::{AudioCodec, CodecTokens, EnCodec, EnCodecConfig};
+use harmonica_config_schema::{CodecSpec, RandomStream};
 use std::path::Path;
 
 fn model(name: &str) -> EnCodec {
@@ -107,4 +107,24 @@ fn a_causal_decoder_speaks_after_seven_frames_and_an_encoder_after_as_many() {
         codes.extend(stream.push(&[sample]));
     }
     assert_eq!(codes.len(), 20 * codec.spec().n_codebooks, "a causal encoder holds no whole frame back");
+}
+
+#[test]
+fn frames_that_nobody_asks_for_are_not_looked_at_and_a_foreign_code_among_the_others_is_refused() {
+    let codec = model("encodec-causal");
+    let spec = codec.spec();
+    let mut codes = vec![1; 6 * 20];
+    codes[2 * 20 + 7] = spec.codebook_size as u16;
+    let wider = CodecSpec { codebook_size: 2 * spec.codebook_size, ..spec.clone() };
+    let tokens = CodecTokens::new(codes, 6, usize::MAX, &wider).unwrap();
+    for frames in [0..7, 8..20] {
+        assert_eq!(
+            codec.latents_of(&tokens, frames.clone()).unwrap().len(),
+            frames.len() * codec.latent_width()
+        );
+    }
+    for frames in [7..8, 0..20] {
+        let error = codec.latents_of(&tokens, frames).unwrap_err().to_string();
+        assert!(error.contains("6 codebooks"), "{error}");
+    }
 }

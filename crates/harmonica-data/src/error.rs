@@ -32,15 +32,17 @@ pub enum DataError {
         reason: String,
     },
     /// A table with audio in it cannot be read.
-    #[error("cannot use the table `{}`: {reason}; download it again, or leave it out", path.display())]
+    #[error("cannot use the table `{}`: {reason}; {remedy}", path.display())]
     Table {
         /// The table, or the corpus that has none.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What helps.
+        remedy: &'static str,
     },
     /// Figures of an utterance that a corpus does not have.
-    #[error("the corpus has no utterance `{id}`; are the figures of another corpus?")]
+    #[error("the corpus has no utterance `{id}`; give figures of this very corpus")]
     UnknownUtterance {
         /// Its name.
         id: String,

@@ -114,11 +114,11 @@ impl Manifest {
     /// A corpus that cannot be read as its layout says.
     pub fn of(config: &DataConfig) -> Result<Self, DataError> {
         if config.corpora.is_empty() {
-            return Self::read(Path::new(&config.corpus_dir), config.layout);
+            return Self::read(Path::new(&config.corpus_dir), config.layout, config.follow_links_outside);
         }
         let mut all = Self::default();
         for (name, corpus) in &config.corpora {
-            let one = Self::read(Path::new(&corpus.dir), corpus.layout)?;
+            let one = Self::read(Path::new(&corpus.dir), corpus.layout, config.follow_links_outside)?;
             all.roots.insert(name.clone(), PathBuf::from(&corpus.dir));
             all.utterances.extend(one.utterances.into_iter().map(|utterance| Utterance {
                 id: format!("{name}-{}", utterance.id),
@@ -133,12 +133,12 @@ impl Manifest {
         Ok(all)
     }
 
-    /// Reads one corpus.
+    /// Reads one corpus. Tables with audio in them that are links out of it are read only with `follow_links_outside`, as audio is.
     ///
     /// # Errors
     /// A corpus that cannot be read as its layout says, or a malformed line with its number.
-    pub fn read(root: &Path, layout: CorpusLayout) -> Result<Self, DataError> {
-        let found = layouts::read(root, layout)?;
+    pub fn read(root: &Path, layout: CorpusLayout, follow_links_outside: bool) -> Result<Self, DataError> {
+        let found = layouts::read(root, layout, follow_links_outside)?;
         Ok(Self { roots: BTreeMap::from([(String::new(), root.to_owned())]), ..found })
     }
 

@@ -1,7 +1,8 @@
 //! `quality.html`: a corpus at a glance, in one file.
 //!
 //! In: a [`QualityReport`]; out: a page with histograms, a table of speakers and the worst examples with players. Invariant: the
-//! page loads nothing from a network; players point at the corpus beside it, by the paths of the manifest.
+//! page loads nothing from a network; players point at the corpus beside it, by the paths of the manifest. What lies in a table has no
+//! player, because no browser plays a row of it.
 
 use crate::suspects::SUSPECT_DEVIATIONS;
 use crate::{QualityReport, QualityRow};
@@ -138,8 +139,11 @@ fn examples(report: &QualityReport) -> String {
 
 /// A row of a table of examples, with a player.
 fn example(row: &QualityRow, remark: &str) -> String {
+    let in_table = std::path::Path::new(&row.audio).extension().is_some_and(|ending| ending == "parquet");
     let player = if row.audio.is_empty() {
         String::new()
+    } else if in_table {
+        format!("in {}", escaped(&row.audio))
     } else {
         format!("<audio controls preload=\"none\" src=\"{}\"></audio>", escaped(&row.audio))
     };
@@ -192,5 +196,19 @@ mod tests {
         let html = page(&QualityReport::new(QualityThresholds::default(), vec![row]));
         assert!(html.contains("&lt;script&gt;") && html.contains("&lt;img") && html.contains("<rect"));
         assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("\"onerror"));
+    }
+
+    #[test]
+    fn files_have_players_and_tables_are_named() {
+        let row = |audio: &str| QualityRow {
+            id: "a".into(),
+            audio: audio.into(),
+            reasons: vec!["clipped".into()],
+            ..QualityRow::default()
+        };
+        let html = |audio| page(&QualityReport::new(QualityThresholds::default(), vec![row(audio)]));
+        assert!(html("wavs/a.wav").contains("<audio controls preload=\"none\" src=\"wavs/a.wav\">"));
+        let html = html("data/train-0.parquet");
+        assert!(!html.contains("<audio") && html.contains("<td>in data/train-0.parquet</tr>"), "{html}");
     }
 }

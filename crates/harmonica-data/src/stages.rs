@@ -1,7 +1,8 @@
 //! Where the processors' time goes while a corpus is preprocessed.
 //!
 //! In: the work of threads, stage by stage; out: sums over all threads. Invariant: where the system tells it, what is counted is
-//! the time that threads computed, not the time that they waited.
+//! the time that threads computed, not the time that they waited. A codec that computes by threads of its own (EnCodec) makes stages
+//! approximate: while a thread waits for it, it may do another row's work, which then counts for the stage that waits.
 
 use serde::Serialize;
 use std::time::Duration;

@@ -12,6 +12,10 @@ use std::path::Path;
 /// Robust standard deviations above a speaker's median from which a transcript is suspected.
 pub(crate) const SUSPECT_DEVIATIONS: f64 = 4.0;
 
+/// Fewest figures of which a median and a spread are made: of three, one that is a little off is many deviations away. Speakers with fewer are
+/// held against the corpus as a whole, and in a corpus with fewer nobody is suspected.
+const FEWEST_FIGURES: usize = 8;
+
 /// Reads a table of cross-entropies: lines of id, tab, nats a token.
 ///
 /// # Errors
@@ -52,11 +56,15 @@ impl QualityReport {
         if let Some(id) = figures.into_keys().next() {
             return Err(DataError::UnknownUtterance { id });
         }
-        let usual: BTreeMap<String, (f64, f64)> =
-            by_speaker.into_iter().map(|(speaker, values)| (speaker, median_and_spread(values))).collect();
+        let usual = |values: Vec<f64>| (values.len() >= FEWEST_FIGURES).then(|| median_and_spread(values));
+        let of_corpus = usual(by_speaker.values().flatten().copied().collect());
+        let of_speaker: BTreeMap<String, Option<(f64, f64)>> =
+            by_speaker.into_iter().map(|(speaker, values)| (speaker, usual(values).or(of_corpus))).collect();
         for row in &mut self.utterances {
-            let (median, spread) = usual[&row.speaker];
-            row.cross_entropy_deviation = row.cross_entropy.map(|nats| (nats - median) / spread);
+            row.cross_entropy_deviation = match (row.cross_entropy, of_speaker[&row.speaker]) {
+                (Some(nats), Some((median, spread))) => Some((nats - median) / spread),
+                _ => None,
+            };
         }
         Ok(self)
     }
@@ -109,6 +117,27 @@ mod tests {
         assert!(csv.lines().all(|line| line.split(',').count() == 16), "{csv}");
         let page = String::from_utf8(files[3].1.clone()).unwrap();
         assert!(page.contains("Suspected transcripts (2)") && page.find("u7") < page.find("u4"));
+    }
+
+    #[test]
+    fn speakers_of_few_utterances_are_held_against_the_corpus_and_a_corpus_of_few_suspects_nobody() {
+        let suspects = |n: usize, nats: [f64; 3]| {
+            let row = |id: String, speaker: &str| QualityRow {
+                id,
+                speaker: speaker.into(),
+                ..QualityRow::default()
+            };
+            let mut rows: Vec<QualityRow> = (0..n).map(|i| row(format!("a{i}"), "ann")).collect();
+            rows.extend((0..3).map(|i| row(format!("c{i}"), "cid")));
+            let ann = (0..n).map(|i| (format!("a{i}"), 3.0 + (i * 37 % 11) as f64 * 0.05));
+            let figures = ann.chain((0..3).map(|i| (format!("c{i}"), nats[i]))).collect();
+            let report = QualityReport::new(QualityThresholds::default(), rows).with_cross_entropies(figures);
+            report.unwrap().suspects().iter().map(|row| row.id.clone()).collect::<Vec<_>>()
+        };
+        // A little off, by any measure but that of three figures.
+        assert!(suspects(40, [3.20, 3.21, 3.40]).is_empty());
+        assert_eq!(suspects(40, [3.20, 3.21, 9.0]), ["c2"]);
+        assert!(suspects(4, [3.20, 3.21, 9.0]).is_empty());
     }
 
     #[test]

@@ -97,8 +97,8 @@ impl Display for Repository {
     }
 }
 
-/// The cache, and whether more may be fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The cache, and whether more may be fetched. What shows it for debugging does not show the token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hub {
     /// Directory that holds `models--org--name/`.
     pub cache: PathBuf,
@@ -108,6 +108,18 @@ pub struct Hub {
     pub endpoint: Option<String>,
     /// What identifies the user to the hub.
     pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "(hidden)");
+        out.debug_struct("Hub")
+            .field("cache", &self.cache)
+            .field("offline", &self.offline)
+            .field("endpoint", &self.endpoint)
+            .field("token", &token)
+            .finish()
+    }
 }
 
 impl Hub {
@@ -211,21 +223,31 @@ impl Hub {
         let repo = Repo::with_revision(repository.name.clone(), RepoType::Model, repository.revision.clone());
         let repo = api.repo(repo);
         for names in files {
-            let mut refusal = String::new();
-            // The names of a group are alternatives: a repository has one of them.
-            let found = names.iter().any(|name| match repo.download(name) {
-                Ok(_) => true,
-                Err(e) => {
-                    refusal = format!("`{name}`: {e}");
-                    false
+            // The names of a group are alternatives: a repository has one of them. Only its word that it has not got one leads to the next;
+            // anything else (the network, a token that is not accepted) would bring another file than the one that is there.
+            let mut refusals = Vec::new();
+            for name in *names {
+                let Err(error) = repo.download(name) else {
+                    refusals.clear();
+                    break;
+                };
+                refusals.push(format!("`{name}`: {error}"));
+                if !is_absent(&error) {
+                    break;
                 }
-            });
-            if !found {
-                return Err(failed(refusal));
+            }
+            if !refusals.is_empty() {
+                return Err(failed(refusals.join(", ")));
             }
         }
         Ok(())
     }
+}
+
+/// Whether the hub says that there is no such file. The type of its client's errors is not ours to name, so its words count.
+#[cfg(feature = "hub")]
+fn is_absent(error: &hf_hub::api::sync::ApiError) -> bool {
+    matches!(error, hf_hub::api::sync::ApiError::RequestError(e) if e.to_string() == "http status: 404")
 }
 
 #[cfg(test)]
@@ -339,9 +361,9 @@ mod tests {
         assert_eq!((hub.endpoint.as_deref(), hub.token.as_deref()), (Some("http://mirror"), Some("secret")));
     }
 
-    /// A hub that knows `org/model` with a few files; it ends with the process.
+    /// A hub that knows `org/model` with a few files and cannot give `broken` for the moment; it ends with the process.
     #[cfg(feature = "hub")]
-    fn server(files: &'static [&'static str]) -> String {
+    fn server(files: &'static [&'static str], broken: &'static str) -> String {
         use std::io::{BufRead, BufReader, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -354,6 +376,10 @@ mod tests {
                     .iter()
                     .find(|file| request.starts_with(&format!("GET /org/model/resolve/main/{file} ")));
                 let answer = match file {
+                    None if !broken.is_empty() && request.contains(broken) => {
+                        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                            .into()
+                    }
                     None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
                     Some(file) => {
                         let probes = head.iter().any(|line| line.ends_with("bytes=0-0"));
@@ -378,7 +404,7 @@ mod tests {
     fn what_is_missing_is_fetched_once_and_then_found_offline() {
         let cache = tempfile::tempdir().unwrap();
         let place = Path::new("hf://org/model");
-        let endpoint = Some(server(&["config.json", "pytorch_model.bin"]));
+        let endpoint = Some(server(&["config.json", "pytorch_model.bin"], ""));
         let online = Hub { offline: false, endpoint, ..hub(cache.path()) };
         let found = online.locate(place, &WANTED).unwrap();
         assert_eq!(found, cache.path().join("models--org--model/snapshots/89ef"));
@@ -386,5 +412,30 @@ mod tests {
         assert_eq!(hub(cache.path()).locate(place, &WANTED).unwrap(), found);
         let error = online.locate(place, &[&["other.json"]]).unwrap_err().to_string();
         assert!(error.contains("`other.json`") && error.contains("404"), "{error}");
+    }
+
+    #[test]
+    #[cfg(feature = "hub")]
+    fn only_a_file_that_the_hub_has_not_got_leads_to_its_alternative_and_every_refusal_is_told() {
+        let place = Path::new("hf://org/model");
+        let asked = |endpoint: String| {
+            let cache = tempfile::tempdir().unwrap();
+            let online = Hub { offline: false, endpoint: Some(endpoint), ..hub(cache.path()) };
+            let error = online.locate(place, &WANTED).unwrap_err().to_string();
+            (error, cache.path().join("models--org--model/snapshots/89ef/pytorch_model.bin").exists())
+        };
+        let (error, other) = asked(server(&["config.json", "pytorch_model.bin"], "model.safetensors"));
+        assert!(error.contains("`model.safetensors`: ") && error.contains("503") && !other, "{error}");
+        let (error, _) = asked(server(&["config.json"], "pytorch_model.bin"));
+        for part in ["`model.safetensors`: ", "404", "`pytorch_model.bin`: ", "503"] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_is_shown_for_debugging_keeps_its_token_to_itself() {
+        let hub = Hub { token: Some("hf_secret".into()), ..hub(Path::new("cache")) };
+        let shown = format!("{hub:?}");
+        assert!(!shown.contains("secret") && shown.contains("hidden"), "{shown}");
     }
 }

@@ -21,8 +21,15 @@ use crate::manifest::Manifest;
 use harmonica_config_schema::CorpusLayout;
 use std::path::Path;
 
-/// Reads a corpus.
-pub(crate) fn read(root: &Path, layout: CorpusLayout) -> Result<Manifest, DataError> {
+/// Reads a corpus. Tables that are links out of it are read only with `follow_links_outside`.
+pub(crate) fn read(
+    root: &Path,
+    layout: CorpusLayout,
+    follow_links_outside: bool,
+) -> Result<Manifest, DataError> {
+    // Audio that is a file of its own is not opened here.
+    #[cfg(not(feature = "parquet"))]
+    let _ = follow_links_outside;
     match layout {
         CorpusLayout::Ljspeech | CorpusLayout::Manifest => tables::read(root, layout),
         CorpusLayout::Libritts => trees::libritts(root),
@@ -31,7 +38,7 @@ pub(crate) fn read(root: &Path, layout: CorpusLayout) -> Result<Manifest, DataEr
         CorpusLayout::Nemo => jsonl::nemo(root),
         CorpusLayout::Lhotse => jsonl::lhotse(root),
         #[cfg(feature = "parquet")]
-        CorpusLayout::Parquet => parquet::read(root),
+        CorpusLayout::Parquet => parquet::read(root, follow_links_outside),
         #[cfg(not(feature = "parquet"))]
         CorpusLayout::Parquet => Err(DataError::NotBuilt { path: root.to_owned() }),
     }
@@ -53,7 +60,7 @@ pub(crate) fn parse(root: &Path, layout: CorpusLayout, text: &str) -> Result<Man
         CorpusLayout::Nemo => jsonl::nemo_rows(root, lines),
         CorpusLayout::Lhotse => jsonl::lhotse_cuts(root, lines),
         CorpusLayout::CommonVoice => common_voice::rows_of_text(root, text),
-        CorpusLayout::Parquet => read(root, layout),
+        CorpusLayout::Parquet => read(root, layout, false),
         _ => tables::rows(&root.join(tables::name(layout)), layout, text),
     }
 }

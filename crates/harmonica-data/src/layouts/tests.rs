@@ -17,7 +17,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn read(dir: &tempfile::TempDir, layout: CorpusLayout) -> Manifest {
-    Manifest::read(&dir.path().join("corpus"), layout).unwrap()
+    Manifest::read(&dir.path().join("corpus"), layout, false).unwrap()
 }
 
 /// How many rows were skipped, by reason.
@@ -262,7 +262,7 @@ fn hostile_files_are_neither_waited_for_nor_followed() {
         (CorpusLayout::Lhotse, "cuts.jsonl"),
     ] {
         fifo(&corpus.join(name));
-        let refused = Manifest::read(&corpus, layout).unwrap_err();
+        let refused = Manifest::read(&corpus, layout, false).unwrap_err();
         assert!(matches!(refused, DataError::Read { .. }), "{layout:?}: {refused}");
         std::fs::remove_file(corpus.join(name)).unwrap();
     }

@@ -59,7 +59,8 @@ pub(crate) fn collect(
     let (config, nar_config) = (config_of(&ar)?, config_of(&nar)?);
     let (ar_contract, nar_contract) = (ar.contract().clone(), nar.contract().clone());
     ar_contract.check_nar(&nar_contract)?;
-    if codec.join("config.json").is_file() && !codec.join(MANIFEST).exists() {
+    let is_published = codec.join("config.json").is_file() && !codec.join(MANIFEST).exists();
+    if is_published || codec.starts_with("hf:") {
         return Err(Failure::error(format!(
             "`{}` is an EnCodec model as it was published; a bundle takes it sealed with its bandwidth: `harmonica-lab codec import`",
             codec.display()
@@ -166,7 +167,7 @@ fn references(cache: &TokenCache, longest_frames: usize) -> Result<Vec<(String, 
         let of_speaker = cache
             .split(Split::Train)
             .into_iter()
-            .filter(|i| rows[*i].speaker as usize == speaker && rows[*i].n_frames <= longest_frames);
+            .filter(|i| rows[*i].speaker == speaker && rows[*i].n_frames <= longest_frames);
         // The first of equals.
         let Some(chosen) = of_speaker.min_by_key(|i| rows[*i].n_frames.abs_diff(wanted)) else { continue };
         let spec = cache.spec();

@@ -97,14 +97,15 @@ pub(crate) fn run(command: CodecCommand, out: Output) -> Result<(), Failure> {
     match command {
         CodecCommand::Fit { corpus, output, config } => {
             let config = config.load()?;
-            let manifest = Manifest::read(&corpus, config.data.layout)?;
+            let follow = config.data.follow_links_outside;
+            let manifest = Manifest::read(&corpus, config.data.layout, follow)?;
             let rows: Vec<_> =
                 manifest.utterances.iter().filter(|u| matches!(u.split, None | Some(Split::Train))).collect();
             let mut meter = Meter::new(rows.len(), "read");
             // The fit stops asking when it has enough: a large corpus is never read as a whole.
             let speech = spread(rows.len()).enumerate().filter_map(|(done, at)| {
                 meter.at(done + 1);
-                let waveform = manifest.waveform(rows[at], config.data.follow_links_outside);
+                let waveform = manifest.waveform(rows[at], follow);
                 // Damaged recordings are the quality report's business.
                 waveform
                     .and_then(|waveform| Ok(condition(waveform, &config.data.audio)?))

@@ -130,7 +130,7 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
             let config = config.load()?;
             // Before an hour of measuring, not after it.
             let figures = cross_entropies.as_deref().map(read_cross_entropies).transpose()?;
-            let manifest = Manifest::read(&corpus, layout.into())?;
+            let manifest = Manifest::read(&corpus, layout.into(), config.data.follow_links_outside)?;
             let mut meter = Meter::new(manifest.utterances.len(), "check");
             let tokenizer = TextTokenizer::new(Vocab::english());
             let report = check(&manifest, &config, &tokenizer, |effort| meter.at(effort.rows_done))?;
