@@ -28,14 +28,14 @@ pub fn predicted_opinions(
     waveform: &Waveform,
     file: &Path,
 ) -> BTreeMap<String, f64> {
-    let score = |predictor: &Box<dyn QualityPredictor>| match predictor.predict(waveform) {
+    let score = |predictor: &dyn QualityPredictor| match predictor.predict(waveform) {
         Ok(score) => Some((predictor.name().to_owned(), score)),
         Err(error) => {
             tracing::warn!("`{}` has no score by `{}`: {error}", file.display(), predictor.name());
             None
         }
     };
-    predictors.iter().filter_map(score).collect()
+    predictors.iter().filter_map(|predictor| score(predictor.as_ref())).collect()
 }
 
 /// Mean of each predictor over the utterances that have it, with a 95 % bootstrap interval over utterances.
