@@ -19,7 +19,17 @@ fn lints() -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    shell::run(cargo().args(["clippy", "--release", "--package", "xtask", "--quiet", "--", "-D", "warnings"]))
+    shell::run(cargo().args([
+        "clippy",
+        "--release",
+        "--package",
+        "xtask",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// What is built only where it is asked for, of crates that do without burn.
@@ -50,7 +60,8 @@ pub(crate) fn run() -> Result<()> {
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
         ("tests", || {
-            shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))
+            shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))?;
+            shell::run(cargo().args(["test", "--release", "--package", "xtask", "--quiet"]))
         }),
         ("lints", lints),
         ("optional features", optional_features),

@@ -99,7 +99,7 @@ impl EvalSuite {
         Ok(suite)
     }
 
-    /// Whether suites may be fixed in a directory: nothing was there, or the same ones. Their fingerprints.
+    /// Whether suites may be fixed in a directory: no suite was there under their names, or the same ones. Their fingerprints.
     ///
     /// # Errors
     /// Other suites in that directory.
@@ -107,16 +107,28 @@ impl EvalSuite {
         let fingerprints: BTreeMap<String, Fingerprint> =
             suites.iter().map(|suite| (suite.name.clone(), suite.fingerprint())).collect();
         let there = fixed(dir)?;
-        if !there.is_empty() && there != fingerprints {
+        let differing: Vec<String> = if there.is_empty() {
+            // Whoever fixed some of them and was stopped left the same ones.
+            suites.iter().filter(|suite| suite.is_another_at(dir)).map(|suite| suite.name.clone()).collect()
+        } else {
             let names = there.keys().chain(fingerprints.keys()).collect::<BTreeSet<_>>();
-            let differing: Vec<String> = names
-                .into_iter()
-                .filter(|name| there.get(*name) != fingerprints.get(*name))
-                .cloned()
-                .collect();
+            names.into_iter().filter(|name| there.get(*name) != fingerprints.get(*name)).cloned().collect()
+        };
+        if !differing.is_empty() {
             return Err(EvalError::FixedSuites { path: dir.to_owned(), differing });
         }
         Ok(fingerprints)
+    }
+
+    /// Whether a file of this name stands there that is not this suite.
+    fn is_another_at(&self, dir: &Path) -> bool {
+        let path = dir.join(format!("{}.jsonl", self.name));
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                !Self::parse(&path, &text).is_ok_and(|suite| suite.fingerprint() == self.fingerprint())
+            }
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
     /// Fixes suites in a directory: `NAME.jsonl` of each, and `fingerprints.json` last. A directory that holds the same suites is left
@@ -261,6 +273,22 @@ mod tests {
         other.sentences[0].text = "three".into();
         let error = EvalSuite::fix(dir.path(), &[a, other]).unwrap_err();
         assert!(matches!(&error, EvalError::FixedSuites { differing, .. } if *differing == ["b"]), "{error}");
+    }
+
+    #[test]
+    fn what_stands_in_a_directory_without_fingerprints_is_gone_on_with_or_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b] = [suite(dir.path(), "a", &["one"]), suite(dir.path(), "b", &["two"])];
+        EvalSuite::fix(dir.path(), &[a.clone(), b.clone()]).unwrap();
+        // As if it had been stopped between two files.
+        std::fs::remove_file(dir.path().join(FINGERPRINTS)).unwrap();
+        std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
+        EvalSuite::fix(dir.path(), &[a.clone(), b.clone()]).unwrap();
+        std::fs::remove_file(dir.path().join(FINGERPRINTS)).unwrap();
+        std::fs::write(dir.path().join("b.jsonl"), "somebody's own").unwrap();
+        let error = EvalSuite::fix(dir.path(), &[a, b]).unwrap_err();
+        assert!(matches!(&error, EvalError::FixedSuites { differing, .. } if *differing == ["b"]), "{error}");
+        assert_eq!(std::fs::read_to_string(dir.path().join("b.jsonl")).unwrap(), "somebody's own");
     }
 
     #[test]

@@ -95,6 +95,13 @@ fn fix(
     wanted.dedup();
     let hashed = |i: &usize| {
         let (name, bytes) = corpus.recording(*i)?;
+        let place = output.join(&name);
+        if std::fs::read(&place).is_ok_and(|there| there != bytes) {
+            let place = place.display();
+            return Err(Failure::error(format!(
+                "`{place}` is another recording and stays; write to another directory, or remove it"
+            )));
+        }
         Ok((cache.utterances()[*i].id.clone(), (name, Fingerprint::of_bytes(&bytes))))
     };
     let recordings: Recordings = wanted.par_iter().map(hashed).collect::<Result<_, Failure>>()?;
@@ -274,5 +281,12 @@ mod tests {
         assert!(files(&output) == before);
         fixed(SIZES).unwrap();
         assert!(files(&output) == before);
+        // Nor do recordings, where nothing says that they were fixed.
+        std::fs::remove_file(output.join("fingerprints.json")).unwrap();
+        let recording = before.keys().find(|name| name.starts_with("audio")).unwrap();
+        std::fs::write(output.join(recording), "somebody's own").unwrap();
+        let failure = fixed(SIZES).unwrap_err();
+        assert!(failure.code == 1 && failure.message.contains("another recording"), "{}", failure.message);
+        assert_eq!(std::fs::read(output.join(recording)).unwrap(), b"somebody's own");
     }
 }
