@@ -5,10 +5,10 @@
 //! recording of the sentence that it says.
 
 use crate::EvalError;
+use crate::statistics::bootstrap;
 use harmonica_audio::{MelFilterbank, Stft, Waveform, load, mel_spectrogram, resample};
-use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{
-    Interval, SystemEvaluation, SystemSimilarity, UtteranceSimilarity, VoiceReferences,
+    SystemEvaluation, SystemSimilarity, UtteranceSimilarity, VoiceReferences,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use std::path::Path;
 /// Voices need so many recordings, so that one may be left out.
 const MIN_RECORDINGS: usize = 3;
 /// Resamples of the bootstrap.
-const N_RESAMPLES: u64 = 1000;
+const N_RESAMPLES: usize = 1000;
 
 /// Turns speech into a vector that says who speaks.
 pub trait SpeakerEmbedder {
@@ -220,19 +220,11 @@ pub fn summarise_similarity(system: &str, utterances: Vec<UtteranceSimilarity>) 
         return None;
     }
     let margins: Vec<f64> = utterances.iter().map(UtteranceSimilarity::margin).collect();
-    let average = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / n as f64;
-    let mut samples: Vec<f64> = (0..N_RESAMPLES)
-        .map(|s| {
-            let mut stream = RandomStream::new(0, "similarity", &[s]);
-            average(&mut (0..n).map(|_| margins[stream.below(n)]))
-        })
-        .collect();
-    samples.sort_by(f64::total_cmp);
-    let at = |share: f64| samples[((share * samples.len() as f64) as usize).min(samples.len() - 1)];
+    let mean = |picked: &mut dyn Iterator<Item = usize>| picked.map(|i| margins[i]).sum::<f64>() / n as f64;
     Some(SystemSimilarity {
         system: system.to_owned(),
-        target: average(&mut utterances.iter().map(|u| u.target)),
-        margin: Interval { value: average(&mut margins.iter().copied()), low: at(0.025), high: at(0.975) },
+        target: utterances.iter().map(|u| u.target).sum::<f64>() / n as f64,
+        margin: bootstrap(n, N_RESAMPLES, mean),
         nearest_share: margins.iter().filter(|m| **m > 0.0).count() as f64 / n as f64,
         utterances,
     })
@@ -275,6 +267,7 @@ pub fn similarity_of_system(
 mod tests {
     use super::*;
     use crate::judgement::unmeasured;
+    use harmonica_config_schema::RandomStream;
     use std::f64::consts::TAU;
 
     /// A vowel: harmonics of `pitch_hz` under resonances at `formants_hz`.
