@@ -22,6 +22,7 @@ arguments = parser.parse_args()
 print("| corpus | rows | wall, s | stages / threads, s | ratio | process, s | peak memory, MiB |")
 print("|---|---:|---:|---:|---:|---:|---:|")
 for _ in range(arguments.rounds):
+    peaks = []
     for corpus in arguments.corpora:
         with tempfile.TemporaryDirectory() as scratch:
             places = [f"data.corpus_dir={json.dumps(corpus)}", f"data.cache_dir={json.dumps(scratch + '/cache')}"]
@@ -33,6 +34,7 @@ for _ in range(arguments.rounds):
             _, status, usage = os.wait4(child.pid, 0)
             if status != 0:
                 raise SystemExit(f"{command} ended with {status}: {told}")
+            peaks.append((told["rows"], usage.ru_maxrss * 1024))
             cost, stages = told["cost"], told["effort"]["stages"]
             share = cost["stages_s"] / cost["threads"]
             print(
@@ -42,3 +44,6 @@ for _ in range(arguments.rounds):
             )
             breakdown = {name: round(seconds, 3) for name, seconds in stages.items()}
 print("\nprocessor seconds by stage, last round:", json.dumps(breakdown))
+(first_rows, first), (last_rows, last) = peaks[0], peaks[-1]
+if last_rows > first_rows:
+    print(f"memory grows by {(last - first) / (last_rows - first_rows):.0f} bytes a row")

@@ -26,10 +26,8 @@ fuzz_target!(|data: &[u8]| {
         n_codes += codes.len();
         assert_eq!(codes.len() / spec.n_codebooks, u.n_frames);
         assert!(!codes.is_empty() && codes.iter().all(|c| usize::from(*c) < spec.codebook_size));
-        assert!(
-            !u.text_ids.is_empty()
-                && u.text_ids.iter().all(|id| *id < cache.vocab().len() && *id != Vocab::PAD)
-        );
+        let mut ids_of_text = u.text_ids.iter().map(|id| usize::from(*id));
+        assert!(!u.text_ids.is_empty() && ids_of_text.all(|id| id < cache.vocab().len() && id != Vocab::PAD));
         assert!(!cache.speakers()[u.speaker].is_empty() || n > 0);
         assert!(spec.n_frames(u.n_samples) <= u.n_frames);
         assert!(u.audio.components().all(|c| matches!(c, Component::Normal(_))), "{:?}", u.audio);

@@ -8,7 +8,7 @@ use crate::crashes::{assert_consistent, assert_same, content};
 use crate::resume::{manifest, task_nar};
 use crate::voices::prompt_parts;
 use harmonica_config_schema::Conditioning;
-use harmonica_data::{Manifest, Preprocessor, TokenCache};
+use harmonica_data::{Manifest, Preprocessor, TokenCache, copy_report};
 use harmonica_inference::{Bundle, SynthesisRequest, SynthesizerBuilder};
 use harmonica_tests::{Fixture, record, speech};
 use harmonica_text::{TextTokenizer, Vocab};
@@ -74,9 +74,9 @@ fn artefacts(fixture: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     harmonica_codec::save(&f.codec, &work.join("codec"))?;
     let corpus = Manifest::read(&fixture.join("corpus"), f.config.data.layout, false)?;
     let tokenizer = TextTokenizer::new(Vocab::english());
-    let done = Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer)
-        .make(&work.join("cache"), |_| ())?;
-    done.report.write(&work.join("quality"))?;
+    let cache = work.join("cache");
+    Preprocessor::new(&corpus, &f.config, f.codec.as_ref(), &tokenizer).make(&cache, |_| ())?;
+    copy_report(&cache, &work.join("quality"))?;
     Bundle::write(&parts(&f, fixture), &work.join("bundle"))?;
     let synthesizer = SynthesizerBuilder::new(work.join("bundle")).open()?;
     synthesizer.speak(&SynthesisRequest::new("abc"))?.save(&work.join("abc.wav"))?;

@@ -106,14 +106,14 @@ impl TokenBatch {
         assert!(!utterances.is_empty(), "a batch needs utterances");
         let rows = cache.utterances();
         let mut targets: Vec<Crop> = utterances.iter().map(|u| (*u, 0, rows[*u].n_frames)).collect();
-        let mut texts: Vec<Vec<usize>> = utterances.iter().map(|u| rows[*u].text_ids.clone()).collect();
+        let mut texts: Vec<Vec<u16>> = utterances.iter().map(|u| rows[*u].text_ids.to_vec()).collect();
         let prompts = prompts.map(|policy| {
             let crops: Vec<Crop> = (0..utterances.len())
                 .map(|b| {
                     let (crop, transcript) = draw_prompt(cache, &mut targets[b], policy);
                     if transcript {
-                        let mut text = rows[crop.0].text_ids.clone();
-                        text.push(Vocab::SEPARATOR);
+                        let mut text = rows[crop.0].text_ids.to_vec();
+                        text.push(Vocab::SEPARATOR as u16);
                         text.append(&mut texts[b]);
                         texts[b] = text;
                     }
@@ -127,7 +127,7 @@ impl TokenBatch {
         let n_symbols = text_lengths.iter().copied().max().unwrap_or(0);
         let mut text = vec![Vocab::PAD as i32; texts.len() * n_symbols];
         for (row, ids) in text.chunks_exact_mut(n_symbols).zip(&texts) {
-            row.iter_mut().zip(ids).for_each(|(to, id)| *to = *id as i32);
+            row.iter_mut().zip(ids).for_each(|(to, id)| *to = i32::from(*id));
         }
         let (codes, n_frames, lengths) = pad_codes(cache, &targets);
         Self {

@@ -3,14 +3,16 @@
 //!
 //! Invariant: what opens is whole, of the settings asked for, and in range.
 
+use crate::json_rows::JsonRows;
 use crate::manifest::Segment;
 use crate::shard::{codes, n_codes};
 use crate::{CacheFingerprint, DataError, Split};
 use harmonica_config_schema::{CodecSpec, Fingerprint};
-use harmonica_storage::{FileCheck, Mapped, Sealed, Staged, StorageError, stays_inside};
+use harmonica_storage::{FileCheck, Mapped, Sealed, Staged, StagedFile, StorageError, stays_inside};
 use harmonica_text::Vocab;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::ser::CompactFormatter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub struct CachedUtterance {
     /// Normalized transcript.
     pub text: String,
     /// Its symbol ids.
-    pub text_ids: Vec<usize>,
+    pub text_ids: Box<[u16]>,
     /// Index into [`TokenCache::speakers`].
     pub speaker: usize,
     /// Index into [`TokenCache::corpora`].
@@ -64,26 +66,29 @@ struct Index {
     utterances: Vec<CachedUtterance>,
 }
 
-/// What a cache holds beside its shards.
+/// What a cache holds beside its shards and its utterances.
 pub(crate) struct Content {
     pub(crate) spec: CodecSpec,
     pub(crate) vocab: Vocab,
     pub(crate) speakers: Vec<String>,
     pub(crate) corpora: Vec<String>,
-    pub(crate) utterances: Vec<CachedUtterance>,
 }
 
-impl Content {
-    /// Puts a cache at `dir`, in the place of a cache that stood there, from finished shards, with `companions` sealed into the
-    /// same directory: names and contents of what was learned on the way. One step, so that there is always one of them.
-    pub(crate) fn write(
-        self,
+/// A cache that is put together in the place of one that stood there, in one step, so that there is always one of them.
+pub(crate) struct CacheWriter {
+    dir: PathBuf,
+    staged: Staged,
+    index: JsonRows<StagedFile, CompactFormatter>,
+}
+
+impl CacheWriter {
+    /// Begins a cache at `dir` from finished shards.
+    pub(crate) fn begin(
         dir: &Path,
+        content: Content,
         fingerprint: &CacheFingerprint,
         shards: &[PathBuf],
-        companions: &[(&str, Vec<u8>)],
-    ) -> Result<(), DataError> {
-        let unspelled = |e: serde_json::Error| StorageError::encode(dir, e);
+    ) -> Result<Self, DataError> {
         let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
         let named = |(i, path): (usize, &PathBuf)| {
             let bytes =
@@ -95,22 +100,43 @@ impl Content {
         for (name, path) in names.iter().zip(shards) {
             staged.link(name, path)?;
         }
-        let index = Index {
+        let head = Index {
             format_version: FORMAT_VERSION,
-            spec: self.spec,
-            vocab: self.vocab,
-            speakers: self.speakers,
-            corpora: self.corpora,
+            spec: content.spec,
+            vocab: content.vocab,
+            speakers: content.speakers,
+            corpora: content.corpora,
             shards: names,
-            utterances: self.utterances,
+            utterances: Vec::new(),
         };
-        staged.file(INDEX, &serde_json::to_vec(&index).map_err(unspelled)?)?;
-        staged.file(FINGERPRINT, &serde_json::to_vec_pretty(fingerprint).map_err(unspelled)?)?;
-        for (name, content) in companions {
-            staged.file(name, content)?;
-        }
-        Ok(staged.commit()?)
+        let fingerprint = serde_json::to_vec_pretty(fingerprint).map_err(|e| StorageError::encode(dir, e))?;
+        staged.file(FINGERPRINT, &fingerprint)?;
+        let index = JsonRows::begin(staged.begin_file(INDEX)?, CompactFormatter, &head)
+            .map_err(|source| unwritten(dir, source))?;
+        Ok(Self { dir: dir.to_owned(), staged, index })
     }
+
+    /// Writes one more utterance.
+    pub(crate) fn push(&mut self, utterance: &CachedUtterance) -> Result<(), DataError> {
+        self.index.push(utterance).map_err(|source| unwritten(&self.dir, source))
+    }
+
+    /// The directory, for what was learned on the way and is sealed together with the cache.
+    pub(crate) fn staged(&mut self) -> &mut Staged {
+        &mut self.staged
+    }
+
+    /// Puts the cache in its place.
+    pub(crate) fn commit(mut self) -> Result<(), DataError> {
+        let index = self.index.end().map_err(|source| unwritten(&self.dir, source))?;
+        self.staged.finish(index)?;
+        Ok(self.staged.commit()?)
+    }
+}
+
+/// The error of a cache that the disk did not take.
+pub(crate) fn unwritten(dir: &Path, source: std::io::Error) -> DataError {
+    StorageError::Write { path: dir.to_owned(), source }.into()
 }
 
 /// The bytes of a shard.
@@ -118,6 +144,15 @@ impl Content {
 enum ShardBytes {
     Mapped(Mapped),
     Read(Vec<u8>),
+}
+
+impl ShardBytes {
+    /// Gives back the memory of what was looked at so far.
+    fn release(&self) {
+        if let Self::Mapped(bytes) = self {
+            bytes.release();
+        }
+    }
 }
 
 impl std::ops::Deref for ShardBytes {
@@ -223,16 +258,20 @@ impl TokenCache {
         let damaged =
             |check: FileCheck| DataError::DamagedCache { path: dir.to_owned(), reason: check.to_string() };
         let sealed = Sealed::open(dir).map_err(damaged)?;
-        let read = |name: &str| sealed.read(name).map_err(damaged);
-        let (fingerprint, index) = (read(FINGERPRINT)?, read(INDEX)?);
+        let fingerprint = sealed.read(FINGERPRINT).map_err(damaged)?;
+        let index = sealed.reader(INDEX).map_err(damaged)?;
         // What was learned on the way is part of the cache too.
         for name in sealed.files().filter(|name| ![FINGERPRINT, INDEX].contains(name)) {
             if !name.starts_with("shards/") {
-                sealed.map(name).map_err(damaged)?;
+                sealed.reader(name).map_err(damaged)?;
             }
         }
-        let shard = |name: &str| sealed.map(name).map(ShardBytes::Mapped).map_err(damaged);
-        Self::assemble(dir, &fingerprint, &index, shard, wanted)
+        let shard = |name: &str| {
+            let bytes = ShardBytes::Mapped(sealed.map(name).map_err(damaged)?);
+            bytes.release();
+            Ok(bytes)
+        };
+        Self::assemble(dir, &fingerprint, index, shard, wanted)
     }
 
     /// As [`TokenCache::open`], of the bytes of its files; `dir` stands for them in errors.
@@ -252,7 +291,7 @@ impl TokenCache {
     fn assemble(
         dir: &Path,
         fingerprint: &[u8],
-        index: &[u8],
+        index: impl std::io::Read,
         shard: impl Fn(&str) -> Result<ShardBytes, DataError> + Sync,
         wanted: Option<&CacheFingerprint>,
     ) -> Result<Self, DataError> {
@@ -265,7 +304,7 @@ impl TokenCache {
                 return Err(DataError::StaleCache { path: dir.to_owned(), differences });
             }
         }
-        let index: Index = serde_json::from_slice(index).map_err(|e| damaged(format!("{INDEX}: {e}")))?;
+        let index: Index = serde_json::from_reader(index).map_err(|e| damaged(format!("{INDEX}: {e}")))?;
         if index.format_version != FORMAT_VERSION {
             return Err(damaged(format!("format version {} is not {FORMAT_VERSION}", index.format_version)));
         }
@@ -295,7 +334,12 @@ impl TokenCache {
             return Err("its codec has no samples, codebooks or codes".into());
         }
         self.vocab.check().map_err(|e| e.to_string())?;
-        let extents = self.shards.iter().map(|shard| n_codes(shard)).collect::<Option<Vec<usize>>>();
+        let extent = |shard: &ShardBytes| {
+            let extent = n_codes(shard);
+            shard.release();
+            extent
+        };
+        let extents = self.shards.iter().map(extent).collect::<Option<Vec<usize>>>();
         let extents = extents.ok_or("a shard has no end")?;
         let mut ids = BTreeSet::new();
         // Shard and first code that no earlier utterance has.
@@ -309,7 +353,10 @@ impl TokenCache {
                 && u.speaker < self.speakers.len()
                 && u.corpus < self.corpora.len()
                 && !u.text_ids.is_empty()
-                && u.text_ids.iter().all(|id| *id != Vocab::PAD && *id < self.vocab.len())
+                && u.text_ids
+                    .iter()
+                    .map(|id| usize::from(*id))
+                    .all(|id| id != Vocab::PAD && id < self.vocab.len())
                 && stays_inside(&u.audio);
             if !fits {
                 return Err(format!("utterance `{}` points outside of its tables", u.id));
@@ -320,7 +367,13 @@ impl TokenCache {
             if !ids.insert(&u.id) {
                 return Err(format!("utterance `{}` occurs twice", u.id));
             }
+            if u.shard > next.0 {
+                self.shards[next.0].release();
+            }
             next = (u.shard, end.unwrap_or(u.first_code));
+        }
+        if let Some(last) = self.shards.get(next.0) {
+            last.release();
         }
         Ok(())
     }

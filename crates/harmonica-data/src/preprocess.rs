@@ -4,22 +4,25 @@
 //! the cache (`work.rs`), each by whoever claims it first; then one process judges all rows together and puts the cache in its
 //! place. Invariant: the cache is the same bytes whoever made it, in how many sittings, and from whatever was there before.
 
+use crate::cache::{CacheWriter, Content, unwritten};
 use crate::encode::{RowEncoder, settings, source};
-use crate::reuse::Reuse;
-use crate::selection::{Judged, select};
-use crate::shard::{Shard, ShardRow};
+use crate::quality_report::{PAGE, ROW_FILES, ReportWriter};
+use crate::reuse::{Reuse, finished};
+use crate::selection::{Judge, Kept, Shards};
+use crate::shard::ShardRow;
 use crate::shard_line::{PATIENCE, ShardLine};
 use crate::splits::assign_splits;
 use crate::stages::clocked_all;
 use crate::tally::{Effort, Tally};
 use crate::work::{Bench, ShardShare, clear_benches};
 use crate::{
-    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, Split, TokenCache,
+    CacheFingerprint, CachedUtterance, DataError, Manifest, QualityFilter, QualityReport, QualitySummary,
+    Split, TokenCache,
 };
 use harmonica_codec::AudioCodec;
 use harmonica_config_schema::ExperimentConfig;
-use harmonica_storage::{Mapped, Sealed, require_space};
-use harmonica_text::{TextTokenizer, TextTokens};
+use harmonica_storage::{Sealed, StorageError, require_space};
+use harmonica_text::TextTokenizer;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +33,7 @@ pub struct Preprocessed {
     /// Encoded utterances.
     pub cache: TokenCache,
     /// What was kept and dropped, and why.
-    pub report: QualityReport,
+    pub report: QualitySummary,
     /// What this process did for it.
     pub effort: Effort,
     /// Whether there was nothing to do.
@@ -69,13 +72,23 @@ pub fn check(
             done.row
         })
         .collect();
-    let judged = select(manifest, config, tokenizer, &filter, &rows, false);
-    Ok(report(&filter, judged).0)
+    let judge = Judge::new(manifest, config, tokenizer, &filter, &rows, false)?;
+    let mut judged = Vec::with_capacity(rows.len());
+    judge.each(|row, _| {
+        judged.push(row.clone());
+        Ok(())
+    })?;
+    Ok(QualityReport::new(filter.thresholds().clone(), judged))
 }
 
-fn report(filter: &QualityFilter, judged: Vec<Judged>) -> (QualityReport, Vec<Option<TextTokens>>) {
-    let (rows, texts) = judged.into_iter().unzip();
-    (QualityReport::new(filter.thresholds().clone(), rows), texts)
+/// What is known of a judged corpus before anything is written down.
+struct Outline {
+    report: QualitySummary,
+    /// Of the rows that are kept.
+    speakers: Vec<String>,
+    splits: Vec<Split>,
+    /// About how much the tables of all rows take.
+    table_bytes: u64,
 }
 
 impl<'a> Preprocessor<'a> {
@@ -116,14 +129,19 @@ impl<'a> Preprocessor<'a> {
     /// As [`Self::fingerprint`].
     pub fn current(&self, dir: &Path) -> Result<Option<TokenCache>, DataError> {
         let Ok(cache) = TokenCache::open(dir, Some(&self.fingerprint()?)) else { return Ok(None) };
-        let known = Reuse::gather(dir, &[], &settings(&self.config.data.audio, self.codec));
-        let known: Vec<_> = known.sources().collect();
         let follow = self.config.data.follow_links_outside;
-        let is_same = known.len() == self.manifest.utterances.len()
-            && self.manifest.utterances.par_iter().zip(known).all(|(utterance, (id, known))| {
-                utterance.id == id && source(self.manifest, utterance, follow).as_ref() == known
+        let mut rest = self.manifest.utterances.as_slice();
+        for shard in finished(dir, &settings(&self.config.data.audio, self.codec)) {
+            let Some((utterances, left)) = rest.split_at_checked(shard.rows.len()) else { return Ok(None) };
+            let is_same = utterances.par_iter().zip(&shard.rows).all(|(utterance, row)| {
+                utterance.id == row.id && source(self.manifest, utterance, follow) == row.source
             });
-        Ok(is_same.then_some(cache))
+            if !is_same {
+                return Ok(None);
+            }
+            rest = left;
+        }
+        Ok(rest.is_empty().then_some(cache))
     }
 
     /// Makes the cache at `dir`, together with every other process that makes the same one.
@@ -133,8 +151,8 @@ impl<'a> Preprocessor<'a> {
     pub fn make(&self, dir: &Path, progress: impl FnMut(&Effort) + Send) -> Result<Preprocessed, DataError> {
         // Asked in this order, a cache that another process finishes meanwhile is noticed by the one or by the other.
         let before = seal(dir);
-        if self.current(dir)?.is_some() {
-            let found = self.found(dir, Effort::default())?;
+        if let Some(cache) = self.current(dir)? {
+            let found = self.found(dir, cache, Effort::default())?;
             return Ok(Preprocessed { was_current: true, ..found });
         }
         let effort = self.work(dir, ShardShare::ALL, before.as_deref(), progress)?;
@@ -221,9 +239,10 @@ impl<'a> Preprocessor<'a> {
     ) -> Result<Preprocessed, DataError> {
         let wanted = self.fingerprint()?;
         let bench = self.bench(dir, &wanted);
+        let open = || TokenCache::open(dir, Some(&wanted));
         let claim = loop {
             if self.is_finished(dir, before, &wanted) {
-                return self.found(dir, effort);
+                return self.found(dir, open()?, effort);
             }
             if let Some(claim) = bench.claim(None)? {
                 break claim;
@@ -231,105 +250,113 @@ impl<'a> Preprocessor<'a> {
             std::thread::sleep(PATIENCE);
         };
         if self.is_finished(dir, before, &wanted) {
-            return self.found(dir, effort);
+            return self.found(dir, open()?, effort);
         }
-        let (rows, shards) = self.collect(&bench)?;
-        let (report, utterances, speakers) = self.judge(&rows, bench_rows(&bench))?;
-        let content = crate::cache::Content {
-            spec: self.codec.spec().clone(),
-            vocab: self.tokenizer.vocab().clone(),
-            speakers,
-            corpora: self.manifest.corpora(),
-            utterances,
-        };
-        let bytes: u64 = shards.iter().map(|path| path.metadata().map_or(0, |data| data.len())).sum();
-        // Shards that cannot be linked are copied.
-        require_space(dir, bytes / 64 + (1 << 16))?;
-        content.write(dir, &wanted, &shards, &report.files()?)?;
+        let report = self.write(dir, &bench, &wanted)?;
         drop(claim);
-        drop(rows);
         clear_benches(dir)?;
-        Ok(Preprocessed { cache: TokenCache::open(dir, Some(&wanted))?, report, effort, was_current: false })
+        Ok(Preprocessed { cache: open()?, report, effort, was_current: false })
     }
 
     /// What another process finished.
-    fn found(&self, dir: &Path, effort: Effort) -> Result<Preprocessed, DataError> {
-        let cache = TokenCache::open(dir, Some(&self.fingerprint()?))?;
-        let settings = settings(&self.config.data.audio, self.codec);
-        let known = Reuse::gather(dir, &[], &settings);
-        let (report, ..) = self.judge(&known.into_rows(), Vec::new())?;
+    fn found(&self, dir: &Path, cache: TokenCache, effort: Effort) -> Result<Preprocessed, DataError> {
+        let report = QualitySummary::read(dir)?;
         clear_benches(dir)?;
         Ok(Preprocessed { cache, report, effort, was_current: false })
     }
 
-    /// Rows of all shards, and where the shards are.
-    fn collect(&self, bench: &Bench) -> Result<(Vec<ShardRow>, Vec<std::path::PathBuf>), DataError> {
-        let paths: Vec<_> = (0..bench.n_shards()).map(|shard| bench.shard(shard)).collect();
-        let missing: Vec<usize> = (0..paths.len()).filter(|shard| !paths[*shard].exists()).collect();
-        if !missing.is_empty() {
-            return Err(DataError::Unfinished { path: bench.dir().to_owned(), missing, of: paths.len() });
-        }
-        let rows_of = |path: &std::path::PathBuf| {
-            let bytes =
-                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
-            let shard = Shard::parse(&bytes).ok_or_else(|| DataError::DamagedShard { path: path.clone() })?;
-            Ok(shard.rows)
+    /// Writes the cache and its report from the shards on a bench.
+    fn write(
+        &self,
+        dir: &Path,
+        bench: &Bench,
+        wanted: &CacheFingerprint,
+    ) -> Result<QualitySummary, DataError> {
+        let shards = bench.finished()?;
+        let filter = QualityFilter::open(&self.config.data.quality)?;
+        let judge = Judge::new(self.manifest, self.config, self.tokenizer, &filter, bench, true)?;
+        let outline = self.outline(&judge, &filter)?;
+        let bytes: u64 = shards.iter().map(|path| path.metadata().map_or(0, |data| data.len())).sum();
+        // Shards that cannot be linked are copied.
+        require_space(dir, bytes / 64 + (1 << 16) + outline.table_bytes)?;
+        let content = Content {
+            spec: self.codec.spec().clone(),
+            vocab: self.tokenizer.vocab().clone(),
+            speakers: outline.speakers.clone(),
+            corpora: self.manifest.corpora(),
         };
-        let rows: Vec<Vec<ShardRow>> = paths.par_iter().map(rows_of).collect::<Result<_, DataError>>()?;
-        Ok((rows.into_iter().flatten().collect(), paths))
+        let mut cache = CacheWriter::begin(dir, content, wanted, &shards)?;
+        let [json, csv, blacklist] = ROW_FILES.map(|name| cache.staged().begin_file(name));
+        let unwritten = |source| unwritten(dir, source);
+        let mut report =
+            ReportWriter::begin(&outline.report, [json?, csv?, blacklist?]).map_err(unwritten)?;
+        let corpora = self.manifest.corpora();
+        judge.each(|row, kept| {
+            if let Some(kept) = kept {
+                cache.push(&self.cached(kept, &outline, &corpora)?)?;
+            }
+            report.push(row).map_err(unwritten)
+        })?;
+        let (files, page) = report.end(&outline.report).map_err(unwritten)?;
+        for file in files {
+            cache.staged().finish(file)?;
+        }
+        cache.staged().file(PAGE, page.as_bytes())?;
+        cache.commit()?;
+        Ok(outline.report)
     }
 
-    /// Judges all rows; `places` says in which shard each row is.
-    fn judge(
-        &self,
-        rows: &[ShardRow],
-        places: Vec<usize>,
-    ) -> Result<(QualityReport, Vec<CachedUtterance>, Vec<String>), DataError> {
-        if rows.len() != self.manifest.utterances.len() {
-            let reason = format!("{} rows, the corpus has {}", rows.len(), self.manifest.utterances.len());
-            return Err(DataError::DamagedCache { path: self.config.data.cache_dir.clone().into(), reason });
-        }
-        let filter = QualityFilter::open(&self.config.data.quality)?;
-        let judged = select(self.manifest, self.config, self.tokenizer, &filter, rows, true);
-        let (report, texts) = report(&filter, judged);
-        let kept: Vec<(usize, TextTokens)> =
-            texts.into_iter().enumerate().filter_map(|(row, text)| Some((row, text?))).collect();
-        if kept.is_empty() {
+    /// Goes through all rows once before anything is written.
+    fn outline<S: Shards>(&self, judge: &Judge<'_, S>, filter: &QualityFilter) -> Result<Outline, DataError> {
+        let splits = assign_splits(self.manifest, &self.config.data.split)?;
+        let mut report = QualitySummary::new(filter.thresholds().clone());
+        let (mut speakers, mut kept_splits) = (BTreeSet::new(), BTreeSet::new());
+        let mut table_bytes = 0;
+        judge.each(|row, kept| {
+            report.count(row);
+            table_bytes += 1024 + 6 * row.text.len() as u64;
+            if let Some(Kept { index, .. }) = kept {
+                speakers.insert(self.manifest.utterances[index].speaker.as_str());
+                kept_splits.insert(splits[index]);
+            }
+            Ok(())
+        })?;
+        if report.kept == 0 {
             let corpus = self.manifest.place();
             return Err(DataError::NothingKept { corpus, dropped: report.dropped_utterances });
         }
-        let splits = assign_splits(self.manifest, &self.config.data.split)?;
-        for split in [Split::Train, Split::Valid] {
-            if !kept.iter().any(|(row, _)| splits[*row] == split) {
-                return Err(DataError::EmptySplit { split: split.name() });
-            }
+        if let Some(split) = [Split::Train, Split::Valid].into_iter().find(|s| !kept_splits.contains(s)) {
+            return Err(DataError::EmptySplit { split: split.name() });
         }
-        let of = |row: usize| &self.manifest.utterances[row];
-        let speakers: BTreeSet<String> = kept.iter().map(|(row, _)| of(*row).speaker.clone()).collect();
-        let speakers: Vec<String> = speakers.into_iter().collect();
-        let corpora = self.manifest.corpora();
-        let utterances = kept.into_iter().map(|(row, text)| CachedUtterance {
-            id: of(row).id.clone(),
-            text: text.normalized,
-            text_ids: text.ids,
-            speaker: speakers.binary_search(&of(row).speaker).unwrap_or_default(),
-            corpus: corpora.binary_search(&of(row).corpus).unwrap_or_default(),
-            split: splits[row],
-            audio: of(row).audio.clone(),
-            segment: of(row).segment,
-            shard: places.get(row).copied().unwrap_or_default(),
-            first_code: rows[row].first_code,
-            n_frames: rows[row].n_frames,
-            n_samples: rows[row].n_samples,
-        });
-        let utterances = utterances.collect();
-        Ok((report, utterances, speakers))
+        let speakers = speakers.into_iter().map(str::to_owned).collect();
+        Ok(Outline { report, speakers, splits, table_bytes })
     }
-}
 
-/// Shard of every row.
-fn bench_rows(bench: &Bench) -> Vec<usize> {
-    (0..bench.n_shards()).flat_map(|shard| bench.rows(shard).map(move |_| shard)).collect()
+    /// A row as the cache lists it.
+    fn cached(
+        &self,
+        Kept { index, shard, row, text }: Kept<'_>,
+        outline: &Outline,
+        corpora: &[String],
+    ) -> Result<CachedUtterance, DataError> {
+        let utterance = &self.manifest.utterances[index];
+        let text_ids = text.ids.iter().map(|id| u16::try_from(*id)).collect::<Result<_, _>>();
+        let text_ids = text_ids.map_err(|error| StorageError::encode(Path::new(&utterance.id), error))?;
+        Ok(CachedUtterance {
+            id: utterance.id.clone(),
+            text: text.normalized,
+            text_ids,
+            speaker: outline.speakers.binary_search(&utterance.speaker).unwrap_or_default(),
+            corpus: corpora.binary_search(&utterance.corpus).unwrap_or_default(),
+            split: outline.splits[index],
+            audio: utterance.audio.clone(),
+            segment: utterance.segment,
+            shard,
+            first_code: row.first_code,
+            n_frames: row.n_frames,
+            n_samples: row.n_samples,
+        })
+    }
 }
 
 /// Hash of what stands at a place.

@@ -53,19 +53,15 @@ impl Reuse {
         let (shard, bytes) = &self.shards[*shard];
         Some((&shard.rows[*row], shard.codes(bytes, *row)))
     }
+}
 
-    /// All rows, shard by shard.
-    pub(crate) fn into_rows(self) -> Vec<ShardRow> {
-        self.shards.into_iter().flat_map(|(shard, _)| shard.rows).collect()
-    }
-
-    /// Source of every row, shard by shard.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, Option<&Fingerprint>)> {
-        self.shards
-            .iter()
-            .flat_map(|(shard, _)| &shard.rows)
-            .map(|row| (row.id.as_str(), row.source.as_ref()))
-    }
+/// Shards of a finished cache that were made with these settings, one at a time.
+pub(crate) fn finished(cache: &Path, settings: &Fingerprint) -> impl Iterator<Item = Shard> {
+    let files = Sealed::open(cache).map(|sealed| sealed.files().map(str::to_owned).collect::<Vec<_>>());
+    let shards = files.unwrap_or_default().into_iter().filter(|name| name.starts_with("shards/"));
+    shards
+        .filter_map(|name| Shard::parse(&Mapped::open(&cache.join(name)).ok()?))
+        .filter(|shard| shard.settings == *settings)
 }
 
 /// Finished shards in a directory of unfinished work, in order.

@@ -98,8 +98,8 @@ pub fn slices(cache: &TokenCache, from: HeldOut, sizes: SliceSizes) -> Result<Ve
 }
 
 fn rows(cache: &TokenCache, split: Split) -> Vec<Row<'_>> {
-    let symbols = |row: &CachedUtterance| row.text_ids.iter().copied().collect::<BTreeSet<usize>>();
-    let mut holders: BTreeMap<usize, usize> = BTreeMap::new();
+    let symbols = |row: &CachedUtterance| row.text_ids.iter().copied().collect::<BTreeSet<u16>>();
+    let mut holders: BTreeMap<u16, usize> = BTreeMap::new();
     for row in cache.utterances().iter().filter(|row| row.split == Split::Train) {
         for id in symbols(row) {
             *holders.entry(id).or_default() += 1;
@@ -172,7 +172,7 @@ mod tests {
         let mut cache = cache_of(2, 8, &rows);
         cache.edit(|(place, utterance)| {
             utterance.id = format!("u{:03}", order[place]);
-            utterance.text_ids = if order[place] % 20 < 2 { vec![2, 3] } else { vec![2] };
+            utterance.text_ids = if order[place] % 20 < 2 { [2, 3].into() } else { [2].into() };
         });
         cache
     }

@@ -94,9 +94,9 @@ impl Strata {
             return Self::new(cache, items, &config, corpora, seed);
         }
         let rows = cache.utterances();
-        let mut holders: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut holders: BTreeMap<u16, usize> = BTreeMap::new();
         let symbols = |row: &CachedUtterance| {
-            let mut ids = row.text_ids.clone();
+            let mut ids = row.text_ids.to_vec();
             ids.sort_unstable();
             ids.dedup();
             ids

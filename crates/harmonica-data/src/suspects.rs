@@ -108,7 +108,7 @@ mod tests {
         let report = report().with_cross_entropies(figures).unwrap();
         let suspects: Vec<&str> = report.suspects().iter().map(|row| row.id.as_str()).collect();
         assert_eq!(suspects, ["u7", "u4"]);
-        assert_eq!((report.kept, report.dropped_utterances), (80, 0));
+        assert_eq!((report.summary.kept, report.summary.dropped_utterances), (80, 0));
         assert!(report.utterances[79].cross_entropy.is_none());
         let files = report.files().unwrap();
         let csv = String::from_utf8(files[1].1.clone()).unwrap();

@@ -4,10 +4,13 @@
 //! stands there whole or not at all, and its number and content follow from the plan alone; whoever dies leaves the others a
 //! bench to go on from, without a flag.
 
+use crate::selection::Shards;
+use crate::shard::{Shard, ShardRow};
 use crate::{DataError, Manifest};
 use harmonica_config_schema::Fingerprint;
-use harmonica_storage::{Claim, collect_scratch, make_directory, remove_directory};
+use harmonica_storage::{Claim, Mapped, collect_scratch, make_directory, remove_directory};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -69,7 +72,7 @@ impl Bench {
                 Some((data.len(), age.as_nanos()))
             })
             .collect();
-        let key = Fingerprint::of(&(wanted, rows_per_shard, states));
+        let key = Fingerprint::of_lists(&[(wanted, rows_per_shard)], &states);
         let dir = parent(cache).join(format!("{}{}", prefix(cache), &key.as_str()[..12]));
         Self { cache: cache.to_owned(), dir, rows: manifest.utterances.len(), rows_per_shard }
     }
@@ -106,6 +109,19 @@ impl Bench {
         self.dir.join(format!("{shard:06}.shard"))
     }
 
+    /// All finished shards.
+    ///
+    /// # Errors
+    /// Shards that are missing.
+    pub(crate) fn finished(&self) -> Result<Vec<PathBuf>, DataError> {
+        let paths: Vec<_> = (0..self.n_shards()).map(|shard| self.shard(shard)).collect();
+        let missing: Vec<usize> = (0..paths.len()).filter(|shard| !paths[*shard].exists()).collect();
+        if missing.is_empty() {
+            return Ok(paths);
+        }
+        Err(DataError::Unfinished { path: self.dir.clone(), missing, of: paths.len() })
+    }
+
     /// The right to make a shard, or to put the cache together; `None` if another process has it, or is done with everything.
     pub(crate) fn claim(&self, shard: Option<usize>) -> Result<Option<Claim>, DataError> {
         let name = shard.map_or_else(|| "finish.claim".to_owned(), |shard| format!("{shard:06}.claim"));
@@ -120,6 +136,26 @@ impl Bench {
     /// Other benches of the same cache.
     pub(crate) fn others(&self) -> Vec<PathBuf> {
         benches_of(&self.cache).into_iter().filter(|dir| *dir != self.dir).collect()
+    }
+}
+
+/// Its finished shards.
+impl Shards for Bench {
+    fn n_shards(&self) -> usize {
+        Self::n_shards(self)
+    }
+
+    fn read(&self, shard: usize) -> Result<(Range<usize>, Cow<'_, [ShardRow]>), DataError> {
+        let path = self.shard(shard);
+        let bytes = match Mapped::open(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(DataError::Read { path, source }),
+        };
+        let (places, found) = (self.rows(shard), Shard::parse(&bytes));
+        match found {
+            Some(shard) if shard.rows.len() == places.len() => Ok((places, shard.rows.into())),
+            _ => Err(DataError::DamagedShard { path }),
+        }
     }
 }
 

@@ -7,10 +7,11 @@
 //! NTFS journals a rename, so that it is whole or has not happened, but a loss of power may undo the last one.
 
 use crate::failpoint::{before, done};
+use crate::manifest::FileDigest;
 use crate::{StorageError, scratch};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Result, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Result, Write};
+use std::path::{Path, PathBuf};
 
 /// Replaces a file, or makes it, so that it survives a loss of power.
 ///
@@ -27,6 +28,25 @@ pub fn replace(path: &Path, content: &[u8]) -> std::result::Result<(), StorageEr
 /// A path that cannot be written to; the file is then as it was.
 pub fn publish(path: &Path, content: &[u8]) -> std::result::Result<(), StorageError> {
     put(path, content, false).map_err(|source| StorageError::write(path, source))
+}
+
+/// As [`publish`], of content that is read as it is written.
+///
+/// # Errors
+/// Content that cannot be read, or a path that cannot be written to; the file is then as it was.
+pub fn publish_from(path: &Path, content: &mut impl Read) -> std::result::Result<(), StorageError> {
+    let beside = scratch::beside(path, "");
+    let published = Pieces::create(&beside)
+        .and_then(|mut pieces| {
+            std::io::copy(content, &mut pieces)?;
+            pieces.finish(false)
+        })
+        .and_then(|_| rename_only(&beside, path));
+    published.map_err(|source| {
+        // The first error is the one that matters.
+        let _ = std::fs::remove_file(&beside);
+        StorageError::write(path, source)
+    })
 }
 
 /// Appends to a file, or makes it. After a crash the last bytes may be missing or incomplete.
@@ -104,6 +124,11 @@ fn put(path: &Path, content: &[u8], durable: bool) -> Result<()> {
 /// Writes a file that nobody reads yet.
 pub(crate) fn write(path: &Path, content: &[u8], durable: bool) -> Result<()> {
     let mut file = File::create(path)?;
+    write_piece(&mut file, path, content)?;
+    if durable { sync_written(&file, path) } else { Ok(()) }
+}
+
+fn write_piece(file: &mut File, path: &Path, content: &[u8]) -> Result<()> {
     if let Err(full) = before("write", path) {
         // As a disk that fills up on the way.
         file.write_all(&content[..content.len() / 2])?;
@@ -111,12 +136,65 @@ pub(crate) fn write(path: &Path, content: &[u8], durable: bool) -> Result<()> {
     }
     file.write_all(content)?;
     done("write", path);
-    if durable {
-        before("fsync", path)?;
-        file.sync_all()?;
-        done("fsync", path);
-    }
     Ok(())
+}
+
+fn sync_written(file: &File, path: &Path) -> Result<()> {
+    before("fsync", path)?;
+    file.sync_all()?;
+    done("fsync", path);
+    Ok(())
+}
+
+/// A file that nobody reads yet, written piece by piece and hashed on the way.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    path: PathBuf,
+    file: File,
+    /// What is not yet written.
+    rest: Vec<u8>,
+    hasher: blake3::Hasher,
+}
+
+impl Pieces {
+    const BYTES: usize = 1 << 16;
+
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let rest = Vec::with_capacity(Self::BYTES);
+        Ok(Self { path: path.to_owned(), file: File::create(path)?, rest, hasher: blake3::Hasher::new() })
+    }
+
+    /// Writes what is left, and tells what the file is now.
+    pub(crate) fn finish(mut self, durable: bool) -> Result<FileDigest> {
+        self.write_rest()?;
+        if durable {
+            sync_written(&self.file, &self.path)?;
+        }
+        Ok(FileDigest::of_hashed(&self.hasher))
+    }
+
+    fn write_rest(&mut self) -> Result<()> {
+        write_piece(&mut self.file, &self.path, &self.rest)?;
+        self.hasher.update(&self.rest);
+        self.rest.clear();
+        Ok(())
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, content: &[u8]) -> Result<usize> {
+        let n = content.len().min(Self::BYTES - self.rest.len());
+        self.rest.extend(&content[..n]);
+        if self.rest.len() == Self::BYTES {
+            self.write_rest()?;
+        }
+        Ok(n)
+    }
+
+    /// Nothing: a file that nobody reads yet is written when enough of it is there.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Gives a durable file a second name; a copy where the file system knows one name a file only.
@@ -207,6 +285,11 @@ mod tests {
         replace(&path, b"step-00000001").unwrap();
         publish(&path, b"step-00000002").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"step-00000002");
+        for n in [0, 1, Pieces::BYTES - 1, Pieces::BYTES, 2 * Pieces::BYTES + 1] {
+            let content: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
+            publish_from(&path, &mut content.as_slice()).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

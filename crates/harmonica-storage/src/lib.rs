@@ -19,7 +19,9 @@ mod space;
 mod staged;
 
 pub use claim::Claim;
-pub use durable::{append, make_directory, publish, remove_directory, remove_file, replace, sync};
+pub use durable::{
+    append, make_directory, publish, publish_from, remove_directory, remove_file, replace, sync,
+};
 pub use error::StorageError;
 pub use hub::{Hub, HubError, Repository};
 pub use manifest::{FileCheck, FileDigest, FileState, MANIFEST};
@@ -28,4 +30,4 @@ pub use names::{is_plain_name, stays_inside};
 pub use scratch::{collect as collect_scratch, is_alive, list as list_scratch};
 pub use sealed::{Sealed, seal, verify};
 pub use space::{free_bytes, require_space};
-pub use staged::Staged;
+pub use staged::{Staged, StagedFile};

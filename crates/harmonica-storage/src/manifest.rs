@@ -35,15 +35,24 @@ impl FileDigest {
         Self { bytes: content.len() as u64, blake3: blake3::hash(content).to_string() }
     }
 
+    /// The digest of what went through a hasher.
+    pub(crate) fn of_hashed(hasher: &blake3::Hasher) -> Self {
+        Self { bytes: hasher.count(), blake3: hasher.finalize().to_string() }
+    }
+
     /// The digest of a file on disk.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path)?;
+        Self::of_file(&File::open(path)?)
+    }
+
+    /// The digest of what is left of an open file.
+    pub(crate) fn of_file(file: &File) -> Result<Self, Error> {
         if !file.metadata()?.is_file() {
             return Err(Error::other("it is no regular file"));
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file)?;
-        Ok(Self { bytes: hasher.count(), blake3: hasher.finalize().to_string() })
+        Ok(Self::of_hashed(&hasher))
     }
 }
 

@@ -29,6 +29,21 @@ impl Mapped {
         let map = unsafe { memmap2::Mmap::map(&file) }?;
         Ok(Self(map))
     }
+
+    /// Gives back the memory of what was looked at so far; it is paged in again when it is asked for.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        {
+            #[expect(
+                unsafe_code,
+                reason = "advice that may change what a map holds; it changes nothing of a map that nobody writes to"
+            )]
+            // SAFETY: the map is read-only and of a file, whose bytes stay what they are; they are only read again.
+            let given_back = unsafe { self.0.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            // Where the system refuses, the memory stays taken, and nothing else changes.
+            drop(given_back);
+        }
+    }
 }
 
 impl Deref for Mapped {
@@ -51,6 +66,8 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             let mapped = Mapped::open(&path).unwrap();
             crate::replace(&path, b"other").unwrap();
+            assert_eq!(&*mapped, content);
+            mapped.release();
             assert_eq!(&*mapped, content);
         }
         assert!(Mapped::open(dir.path()).is_err());

@@ -5,6 +5,8 @@
 use crate::manifest::{FileCheck, FileDigest, FileState, MANIFEST, Manifest};
 use crate::{Mapped, StorageError, replace};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 /// A directory whose manifest was found whole.
@@ -39,7 +41,27 @@ impl Sealed {
         Ok(content)
     }
 
-    /// As [`Self::read`], of a file that may be larger than memory.
+    /// As [`Self::read`], of a file that may be larger than memory and is read once from its beginning to its end.
+    ///
+    /// # Errors
+    /// A file that is missing, changed, or not of this directory.
+    pub fn reader(&self, file: &str) -> Result<BufReader<File>, FileCheck> {
+        let check = |state| FileCheck { file: file.to_owned(), state };
+        let expected = self.manifest.digest(file).ok_or_else(|| check(FileState::Unlisted))?;
+        let digest = || {
+            let mut content = File::open(self.dir.join(file))?;
+            let found = FileDigest::of_file(&content)?;
+            content.rewind()?;
+            Ok((content, found))
+        };
+        let (content, found) = digest().map_err(|e: std::io::Error| check(FileState::of_error(&e)))?;
+        if found != *expected {
+            return Err(check(FileState::Changed { expected: expected.clone(), found }));
+        }
+        Ok(BufReader::with_capacity(1 << 16, content))
+    }
+
+    /// As [`Self::read`], of a file that may be larger than memory and is looked at in any order.
     ///
     /// # Errors
     /// A file that is missing, changed, or not of this directory.

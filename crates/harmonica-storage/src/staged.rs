@@ -5,7 +5,8 @@
 
 use crate::manifest::{FileDigest, MANIFEST, Manifest};
 use crate::{StorageError, durable, scratch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A directory beside its final place. Dropped without [`Staged::commit`], it leaves nothing.
@@ -14,6 +15,26 @@ pub struct Staged {
     target: PathBuf,
     beside: PathBuf,
     files: BTreeMap<String, FileDigest>,
+    /// Files that are being written piece by piece.
+    begun: BTreeSet<String>,
+}
+
+/// A file of a directory that is being written, itself written piece by piece.
+#[derive(Debug)]
+#[must_use = "a directory with a file that was begun and not finished is refused"]
+pub struct StagedFile {
+    name: String,
+    pieces: durable::Pieces,
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, content: &[u8]) -> std::io::Result<usize> {
+        self.pieces.write(content)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.pieces.flush()
+    }
 }
 
 impl Staged {
@@ -23,7 +44,8 @@ impl Staged {
     /// A place that cannot be written to.
     pub fn begin(target: &Path) -> Result<Self, StorageError> {
         let beside = scratch::beside(target, "");
-        let staged = Self { target: target.to_owned(), beside, files: BTreeMap::new() };
+        let staged =
+            Self { target: target.to_owned(), beside, files: BTreeMap::new(), begun: BTreeSet::new() };
         durable::make_directory(scratch::parent(target))?;
         let begun = scratch::collect_of(target).and_then(|()| staged.clear());
         begun.map_err(|source| staged.failed("", source))?;
@@ -75,6 +97,30 @@ impl Staged {
         Ok(())
     }
 
+    /// Begins a file that is written piece by piece, so that it need never be in memory as a whole; [`Self::finish`] ends it.
+    ///
+    /// # Errors
+    /// A disk that does not take it.
+    pub fn begin_file(&mut self, name: &str) -> Result<StagedFile, StorageError> {
+        let path = self.beside.join(name);
+        durable::make_directory(scratch::parent(&path)).map_err(|error| self.instead(error))?;
+        let pieces = durable::Pieces::create(&path).map_err(|e| self.failed(name, e))?;
+        self.begun.insert(name.to_owned());
+        Ok(StagedFile { name: name.to_owned(), pieces })
+    }
+
+    /// Ends a file of this directory.
+    ///
+    /// # Errors
+    /// A disk that does not take it.
+    pub fn finish(&mut self, file: StagedFile) -> Result<(), StorageError> {
+        let StagedFile { name, pieces } = file;
+        let digest = pieces.finish(true).map_err(|e| self.failed(&name, e))?;
+        self.begun.remove(&name);
+        self.files.insert(name, digest);
+        Ok(())
+    }
+
     /// Takes a file that stands elsewhere on the same disk, durable and never to be changed, without writing it again.
     ///
     /// # Errors
@@ -91,8 +137,11 @@ impl Staged {
     /// Seals the directory and puts it under its final name, in the place of what stood there.
     ///
     /// # Errors
-    /// A disk that does not take it; what stood there still does.
+    /// A disk that does not take it, or a file that was begun and not finished; what stood there still does.
     pub fn commit(mut self) -> Result<(), StorageError> {
+        if let Some(name) = self.begun.first() {
+            return Err(self.failed(name, std::io::Error::other("it was begun and not finished")));
+        }
         let inner: Vec<PathBuf> = self
             .files
             .keys()
@@ -145,6 +194,7 @@ impl Drop for Staged {
 mod tests {
     use super::*;
     use crate::{FileCheck, Sealed, verify};
+    use std::io::Read;
 
     #[test]
     fn a_directory_is_replaced_as_a_whole_and_reads_back() {
@@ -154,16 +204,25 @@ mod tests {
             let mut staged = Staged::begin_in_place_of(&target, "index.json", "cache").unwrap();
             staged.file("index.json", content.as_bytes()).unwrap();
             staged.file("inner/codes.bin", b"codes").unwrap();
+            let mut rows = staged.begin_file("rows.json").unwrap();
+            for _ in 0..50_000 {
+                rows.write_all(b"row").unwrap();
+            }
+            staged.finish(rows).unwrap();
             staged.commit().unwrap();
             let sealed = Sealed::open(&target).unwrap();
             assert_eq!(sealed.read("index.json").unwrap(), content.as_bytes());
-            assert_eq!(sealed.files().collect::<Vec<_>>(), ["index.json", "inner/codes.bin"]);
+            assert_eq!(sealed.files().collect::<Vec<_>>(), ["index.json", "inner/codes.bin", "rows.json"]);
+            let mut rows = String::new();
+            sealed.reader("rows.json").unwrap().read_to_string(&mut rows).unwrap();
+            assert_eq!(rows, "row".repeat(50_000));
             assert_eq!(std::fs::read_dir(target.parent().unwrap()).unwrap().count(), 1);
         }
         assert!(verify(&target, &["index.json"]).iter().all(FileCheck::is_whole));
         std::fs::write(target.join("inner/codes.bin"), "codez").unwrap();
         let error = Sealed::open(&target).unwrap().read("inner/codes.bin").unwrap_err().to_string();
         assert!(error.contains("inner/codes.bin") && error.contains("expected 5 bytes"), "{error}");
+        assert_eq!(Sealed::open(&target).unwrap().reader("inner/codes.bin").unwrap_err().to_string(), error);
     }
 
     #[test]
@@ -179,7 +238,12 @@ mod tests {
                         let beside =
                             target.with_file_name(format!(".staging-{}-{writer}", std::process::id()));
                         std::fs::create_dir_all(&beside).unwrap();
-                        let mut staged = Staged { target: target.clone(), beside, files: BTreeMap::new() };
+                        let mut staged = Staged {
+                            target: target.clone(),
+                            beside,
+                            files: BTreeMap::new(),
+                            begun: BTreeSet::new(),
+                        };
                         staged.file("index.json", format!("{writer} {round}").as_bytes()).unwrap();
                         staged.commit().unwrap();
                     }
@@ -197,6 +261,12 @@ mod tests {
         let mut staged = Staged::begin(&target).unwrap();
         staged.file("index.json", b"half").unwrap();
         drop(staged);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut staged = Staged::begin(&target).unwrap();
+        let begun = staged.begin_file("index.json").unwrap();
+        let words = staged.commit().unwrap_err().to_string();
+        drop(begun);
+        assert!(words.contains("index.json"), "{words}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         std::fs::create_dir(&target).unwrap();
         std::fs::write(target.join("thesis.tex"), "mine").unwrap();

@@ -81,10 +81,19 @@ pub fn normalize(text: &str) -> String {
 }
 
 fn spell_out(text: &str) -> String {
-    let text: String = text.nfkc().map(plain_character).collect();
+    // ASCII is what it is in every normal form.
+    let text: String = if text.is_ascii() {
+        text.chars().map(plain_character).collect()
+    } else {
+        text.nfkc().map(plain_character).collect()
+    };
     let lower = text.to_lowercase();
     // Accents are dropped: the vocabulary is English.
-    let unaccented: String = lower.nfd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)).collect();
+    let unaccented: String = if lower.is_ascii() {
+        lower
+    } else {
+        lower.nfd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)).collect()
+    };
     let tokens: Vec<&str> = unaccented.split_whitespace().collect();
     let mut words = Vec::with_capacity(tokens.len());
     for (i, token) in tokens.iter().enumerate() {

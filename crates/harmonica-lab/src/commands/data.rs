@@ -134,8 +134,11 @@ pub(crate) fn run(command: DataCommand, out: Output) -> Result<(), Failure> {
             let mut meter = Meter::new(manifest.utterances.len(), "check");
             let tokenizer = TextTokenizer::new(Vocab::english());
             let report = check(&manifest, &config, &tokenizer, |effort| meter.at(effort.rows_done))?;
-            let mut words =
-                format!("{} rows: {} kept, {} dropped", report.rows, report.kept, report.dropped_utterances);
+            let summary = &report.summary;
+            let mut words = format!(
+                "{} rows: {} kept, {} dropped",
+                summary.rows, summary.kept, summary.dropped_utterances
+            );
             let report = match figures {
                 None => report,
                 Some(figures) => report.with_cross_entropies(figures)?,

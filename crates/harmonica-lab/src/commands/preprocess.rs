@@ -4,7 +4,9 @@ use crate::failure::Failure;
 use crate::output::{Meter, Output};
 use crate::setup::{ConfigArguments, open_cache, open_codec};
 use clap::{Args, ValueEnum};
-use harmonica_data::{Effort, Manifest, Preprocessed, Preprocessor, ShardShare, TokenCache, process_time};
+use harmonica_data::{
+    Effort, Manifest, Preprocessed, Preprocessor, ShardShare, TokenCache, copy_report, process_time,
+};
 use harmonica_text::{TextTokenizer, Vocab};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -93,8 +95,8 @@ pub(crate) fn run(arguments: &PreprocessArguments, out: Output) -> Result<(), Fa
     }
     let done = work.make(dir, |effort| progress.at(effort))?;
     if done.was_current {
-        if let Some(dir) = &arguments.report_dir {
-            done.report.write(dir)?;
+        if let Some(report_dir) = &arguments.report_dir {
+            copy_report(dir, report_dir)?;
         }
         up_to_date(&done.cache, dir, out);
         return Ok(());
@@ -131,8 +133,8 @@ fn told(
     out: Output,
 ) -> Result<(), Failure> {
     let Preprocessed { report, effort, .. } = done;
-    if let Some(dir) = &arguments.report_dir {
-        report.write(dir)?;
+    if let Some(report_dir) = &arguments.report_dir {
+        copy_report(dir, report_dir)?;
     }
     let words = format!(
         "{} utterances kept, {} dropped; {} decoded anew, {} known already; cache at {}",
