@@ -275,6 +275,29 @@ mod tests {
     use super::*;
     use harmonica_config_schema::RandomStream;
 
+    /// Values of one vector.
+    struct Lanes;
+
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+
+    #[test]
+    fn the_vectors_that_a_processor_has_are_used() {
+        let lanes = Arch::new().dispatch(Lanes);
+        #[cfg(target_arch = "x86_64")]
+        let least = if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") { 8 } else { 1 };
+        #[cfg(target_arch = "aarch64")]
+        let least = 4;
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let least = 1;
+        assert!(lanes >= least, "{lanes} values at a time, {least} are possible");
+    }
+
     #[test]
     fn products_are_right_for_every_shape_and_rows_do_not_know_of_each_other() {
         let mut random = RandomStream::new(3, "matrix", &[]);

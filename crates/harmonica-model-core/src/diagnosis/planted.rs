@@ -316,3 +316,30 @@ fn planted_models_get_their_verdict_and_flags_in_every_window() {
     }
     assert!(wrong.is_empty(), "{} of 360 are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn however_narrow_a_corpus_is_who_still_guesses_over_everything_is_young() {
+    // About 22 effective codes of 1024, as a codec with random weights has them.
+    let weights: Vec<f64> = (0..1024).map(|i| (-f64::from(i) / 8.0).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let log_prior: Vec<f64> = weights.iter().map(|w| (w / total).ln()).collect();
+    for learned in 0..=10_u32 {
+        let guess: Vec<f32> = log_prior.iter().map(|p| (p * f64::from(learned) / 10.0) as f32).collect();
+        let targets = Row::new(log_prior.iter().map(|p| *p as f32).collect());
+        for seed in SEEDS {
+            let mut stream = RandomStream::new(seed, "narrow", &[learned.into()]);
+            let mut health = CodebookHealth::new(CodebookIndex::from_zero_based(0), log_prior.len());
+            for token in 1..=WINDOWS[WINDOWS.len() - 1] {
+                health.observe(&guess, &[targets.draw(&mut stream)]);
+                if WINDOWS.contains(&token) {
+                    let (found, why) = judge(&health.metrics());
+                    assert_eq!(
+                        found,
+                        Verdict::Undertrained,
+                        "{learned} tenths, seed {seed}, window {token}: {why}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -112,6 +112,14 @@ pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
         );
         return (Verdict::Collapsed, reason);
     }
+    // Before the next question: who still guesses over everything is far from any narrow corpus, and young.
+    if metrics.sampled_effective_ratio > SPREAD_EFFECTIVE_RATIO {
+        let reason = format!(
+            "{name}: it spreads over {:.1} times the targets' effective codes",
+            metrics.sampled_effective_ratio
+        );
+        return (Verdict::Undertrained, reason);
+    }
     if metrics.marginal_kl > strayed && metrics.overlap < STRAYED_OVERLAP * metrics.target_coverage {
         let reason = format!(
             "{name}: its predictions lie {:.2} nats from the targets' frequencies, {strayed:.2} are allowed; {:.0}% of what it samples occurs among the targets",
@@ -119,13 +127,6 @@ pub fn judge(metrics: &CodebookMetrics) -> (Verdict, String) {
             100.0 * metrics.overlap
         );
         return (Verdict::Collapsed, reason);
-    }
-    if metrics.sampled_effective_ratio > SPREAD_EFFECTIVE_RATIO {
-        let reason = format!(
-            "{name}: it spreads over {:.1} times the targets' effective codes",
-            metrics.sampled_effective_ratio
-        );
-        return (Verdict::Undertrained, reason);
     }
     if gain < TRAINED_GAIN_NATS {
         let reason = format!(
