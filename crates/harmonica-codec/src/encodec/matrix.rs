@@ -36,7 +36,7 @@ pub(crate) struct Rows<'a> {
 impl PackedMatrix {
     /// Packs `value(row, column)`.
     pub(crate) fn new(depth: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let panel_width = if columns > 16 { 32 } else { 16 };
+        let panel_width = panel_width(columns);
         let mut panels = Vec::with_capacity(columns.next_multiple_of(panel_width) * depth);
         for first in (0..columns).step_by(panel_width) {
             for k in 0..depth {
@@ -86,6 +86,23 @@ impl PackedMatrix {
     }
 }
 
+/// Two vectors of the widest kind, or what leaves registers for enough rows beside it where there are only 16 of them.
+fn panel_width(columns: usize) -> usize {
+    if columns > 16 && Arch::new().dispatch(Lanes) == 16 { 32 } else { 16 }
+}
+
+/// Values of one vector.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}
+
 struct Task<'a> {
     matrix: &'a PackedMatrix,
     rows: Rows<'a>,
@@ -98,17 +115,18 @@ impl WithSimd for Task<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Vectors a panel, and as many rows as leave registers for the panel and one input. Conditions are constants, so that a processor's
-        // code holds its own shapes only.
-        let wide = self.matrix.panel_width == 32;
+        // Vectors a panel, and as many rows as leave registers for the panel and one input: 32 registers, 16, 32. Conditions are constants,
+        // so that a processor's code holds its own shapes only.
         if const { S::F32_LANES == 16 } {
-            if wide { self.run::<S, 12, 2>(simd) } else { self.run::<S, 12, 1>(simd) }
+            if self.matrix.panel_width == 32 {
+                self.run::<S, 12, 2>(simd)
+            } else {
+                self.run::<S, 12, 1>(simd)
+            }
         } else if const { S::F32_LANES == 8 } {
-            if wide { self.run::<S, 3, 4>(simd) } else { self.run::<S, 6, 2>(simd) }
+            self.run::<S, 6, 2>(simd)
         } else if const { S::F32_LANES == 4 } {
-            if wide { self.run::<S, 3, 8>(simd) } else { self.run::<S, 6, 4>(simd) }
-        } else if wide {
-            self.run::<S, 1, 32>(simd)
+            self.run::<S, 6, 4>(simd)
         } else {
             self.run::<S, 1, 16>(simd)
         }
@@ -160,15 +178,12 @@ impl WithSimd for RowTask<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         // Panels side by side: more sums than one panel has hide the delay of each, and memory is read at several places at once.
-        let wide = self.matrix.panel_width == 32;
         if const { S::F32_LANES == 16 } {
-            if wide { self.run::<S, 4, 2>(simd) } else { self.run::<S, 4, 1>(simd) }
+            if self.matrix.panel_width == 32 { self.run::<S, 4, 2>(simd) } else { self.run::<S, 4, 1>(simd) }
         } else if const { S::F32_LANES == 8 } {
-            if wide { self.run::<S, 2, 4>(simd) } else { self.run::<S, 4, 2>(simd) }
+            self.run::<S, 4, 2>(simd)
         } else if const { S::F32_LANES == 4 } {
-            if wide { self.run::<S, 1, 8>(simd) } else { self.run::<S, 2, 4>(simd) }
-        } else if wide {
-            self.run::<S, 1, 32>(simd)
+            self.run::<S, 2, 4>(simd)
         } else {
             self.run::<S, 1, 16>(simd)
         }
@@ -274,17 +289,6 @@ fn store<S: Simd, const V: usize>(simd: S, sums: &[S::f32s; V], bias: Option<&[f
 mod tests {
     use super::*;
     use harmonica_config_schema::RandomStream;
-
-    /// Values of one vector.
-    struct Lanes;
-
-    impl WithSimd for Lanes {
-        type Output = usize;
-
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
 
     #[test]
     fn the_vectors_that_a_processor_has_are_used() {
