@@ -74,6 +74,32 @@ fn damaged_files_never_abort_hang_or_come_back_short() {
     }
 }
 
+/// A reader that believes the table of durations would end after the first of two packets.
+#[test]
+fn an_mp4_whose_tables_have_not_the_same_number_of_packets_is_refused() {
+    for name in ["five-alac.m4a", "five-aac.m4a"] {
+        let (_, bytes, _) = FORMATS.into_iter().find(|(n, ..)| *n == name).unwrap();
+        let mut short = bytes.to_vec();
+        let table = short.windows(4).rposition(|name| name == b"stts").unwrap();
+        let runs = u32::from_be_bytes(short[table + 8..table + 12].try_into().unwrap()) as usize;
+        let last_count = table + 12 + 8 * (runs - 1);
+        short[last_count..last_count + 4].fill(0);
+        let error = load_bytes(&short, name).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("tables of durations and of sizes"), "{error}");
+    }
+}
+
+/// What a tag holds is not played: one that claims more than it has would take frames with it.
+#[test]
+fn an_mp3_whose_tag_claims_frames_is_refused() {
+    let (name, bytes, _) = FORMATS[7];
+    let mut short = bytes.to_vec();
+    assert!(short.starts_with(b"ID3"));
+    short[8] |= 8;
+    let error = load_bytes(&short, name).unwrap_err().to_string();
+    assert!(error.contains(name) && error.contains("its tag ends in the midst of sound"), "{error}");
+}
+
 /// Headers that claim hours, sizes that nothing stands behind, and a file beyond what is read: refused at once.
 #[test]
 fn bombs_are_refused_before_they_cost_anything() {
