@@ -98,9 +98,9 @@ fn fix(
         let place = output.join(&name);
         if std::fs::read(&place).is_ok_and(|there| there != bytes) {
             let place = place.display();
-            return Err(Failure::error(format!(
-                "`{place}` is another recording and stays; write to another directory, or remove it"
-            )));
+            let message =
+                format!("`{place}` is another recording and stays; write to another directory, or remove it");
+            return Err(Failure { code: 1, ..Failure::error(message) });
         }
         Ok((cache.utterances()[*i].id.clone(), (name, Fingerprint::of_bytes(&bytes))))
     };
