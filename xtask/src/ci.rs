@@ -6,35 +6,20 @@ use crate::{Result, demo, reliability, root, say, tidy};
 /// A name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-fn lints() -> Result<()> {
-    shell::run(cargo().args([
-        "clippy",
-        "--release",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    shell::run(cargo().args([
-        "clippy",
-        "--release",
-        "--package",
-        "xtask",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+/// Runs cargo over the workspace, and over this program, whose dependencies must not turn on features of the others.
+fn cargo_everywhere(verb: &str, last: &[&str]) -> Result<()> {
+    for packages in [&["--workspace", "--exclude", "xtask"][..], &["--package", "xtask"]] {
+        shell::run(cargo().args([verb, "--release", "--quiet"]).args(packages).args(last))?;
+    }
+    Ok(())
 }
+
+/// What follows clippy's packages.
+const LINTS: [&str; 4] = ["--all-targets", "--", "-D", "warnings"];
 
 /// What is built only where it is asked for, of crates that do without burn.
 fn optional_features() -> Result<()> {
-    for (verb, last) in [("clippy", &["--all-targets", "--", "-D", "warnings"][..]), ("test", &[])] {
+    for (verb, last) in [("clippy", &LINTS[..]), ("test", &[])] {
         let mut command = cargo();
         command.args([verb, "--release", "--quiet"]);
         for package in ["harmonica-storage", "harmonica-codec", "harmonica-data"] {
@@ -59,11 +44,8 @@ pub(crate) fn run() -> Result<()> {
     let steps: [Step; 9] = [
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
-        ("tests", || {
-            shell::run(cargo().args(["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]))?;
-            shell::run(cargo().args(["test", "--release", "--package", "xtask", "--quiet"]))
-        }),
-        ("lints", lints),
+        ("tests", || cargo_everywhere("test", &[])),
+        ("lints", || cargo_everywhere("clippy", &LINTS)),
         ("optional features", optional_features),
         ("cuda type check", cuda_type_check),
         ("docs", || {
