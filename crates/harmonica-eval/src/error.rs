@@ -47,16 +47,16 @@ pub enum EvalError {
         /// What it is.
         found: Fingerprint,
     },
-    /// Other suites were fixed at a place.
+    /// Other suites were fixed at a place, or other recordings lie there.
     #[error(
-        "`{}` holds other suites under the same names ({}); what was fixed stays: write to another directory, or remove that one",
+        "`{}` holds other suites or recordings under the same names ({}); what is there stays: write to another directory, or remove that one",
         path.display(),
         differing.join(", ")
     )]
     FixedSuites {
         /// The directory.
         path: PathBuf,
-        /// Names of the suites that differ.
+        /// Names of the suites and recordings that differ.
         differing: Vec<String>,
     },
     /// Two evaluations did not judge the same thing.

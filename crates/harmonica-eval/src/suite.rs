@@ -99,7 +99,8 @@ impl EvalSuite {
         Ok(suite)
     }
 
-    /// Whether suites may be fixed in a directory: no suite was there under their names, or the same ones. Their fingerprints.
+    /// Whether suites may be fixed in a directory: nothing was there under their names and those of their recordings, or the same. Their
+    /// fingerprints.
     ///
     /// # Errors
     /// Other suites in that directory.
@@ -109,7 +110,12 @@ impl EvalSuite {
         let there = fixed(dir)?;
         let differing: Vec<String> = if there.is_empty() {
             // Whoever fixed some of them and was stopped left the same ones.
-            suites.iter().filter(|suite| suite.is_another_at(dir)).map(|suite| suite.name.clone()).collect()
+            suites
+                .iter()
+                .flat_map(|suite| suite.others_at(dir))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
         } else {
             let names = there.keys().chain(fingerprints.keys()).collect::<BTreeSet<_>>();
             names.into_iter().filter(|name| there.get(*name) != fingerprints.get(*name)).cloned().collect()
@@ -120,15 +126,28 @@ impl EvalSuite {
         Ok(fingerprints)
     }
 
-    /// Whether a file of this name stands there that is not this suite.
-    fn is_another_at(&self, dir: &Path) -> bool {
-        let path = dir.join(format!("{}.jsonl", self.name));
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                !Self::parse(&path, &text).is_ok_and(|suite| suite.fingerprint() == self.fingerprint())
-            }
+    /// Names of what stands in a directory in the place of this suite and its recordings, and is another one.
+    fn others_at(&self, dir: &Path) -> Vec<String> {
+        let is_another = |path: &Path, is_same: &dyn Fn(&[u8]) -> bool| match std::fs::read(path) {
+            Ok(bytes) => !is_same(&bytes),
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        };
+        let path = dir.join(format!("{}.jsonl", self.name));
+        let is_self = |bytes: &[u8]| {
+            let suite = std::str::from_utf8(bytes).ok().and_then(|text| Self::parse(&path, text).ok());
+            suite.is_some_and(|suite| suite.fingerprint() == self.fingerprint())
+        };
+        let mut others = Vec::new();
+        if is_another(&path, &is_self) {
+            others.push(self.name.clone());
         }
+        for sentence in &self.sentences {
+            let (Some(audio), Some(wanted)) = (&sentence.audio, &sentence.audio_hash) else { continue };
+            if is_another(&dir.join(audio), &|bytes| Fingerprint::of_bytes(bytes) == *wanted) {
+                others.push(audio.display().to_string());
+            }
+        }
+        others
     }
 
     /// Fixes suites in a directory: `NAME.jsonl` of each, and `fingerprints.json` last. A directory that holds the same suites is left
