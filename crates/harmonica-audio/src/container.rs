@@ -83,7 +83,7 @@ fn mp4_contradiction(bytes: &[u8]) -> Option<&'static str> {
 
 /// Contents of the boxes of one name in an MP4 file or in one of its boxes, up to the first one that does not fit.
 fn inner<'a>(mut rest: &'a [u8], wanted: &[u8; 4]) -> Vec<&'a [u8]> {
-    let mut next = || {
+    let next = move || {
         let (size, name) = (rest.get(..4)?, rest.get(4..8)?);
         let (head, size) = match u32::from_be_bytes(size.try_into().ok()?) {
             0 => (8, rest.len()),
@@ -94,7 +94,7 @@ fn inner<'a>(mut rest: &'a [u8], wanted: &[u8; 4]) -> Vec<&'a [u8]> {
         rest = &rest[size..];
         Some((name, content))
     };
-    std::iter::from_fn(&mut next).filter(|(name, _)| name == wanted).map(|(_, content)| content).collect()
+    std::iter::from_fn(next).filter(|(name, _)| name == wanted).map(|(_, content)| content).collect()
 }
 
 /// What the packets of an MPEG stream add up to: its decoder searches for the next frame without a word.

@@ -279,18 +279,18 @@ impl<'a> Preprocessor<'a> {
         let bytes: u64 = shards.iter().map(|path| path.metadata().map_or(0, |data| data.len())).sum();
         // Shards that cannot be linked are copied.
         require_space(dir, bytes / 64 + (1 << 16) + outline.table_bytes)?;
+        let corpora = self.manifest.corpora();
         let content = Content {
             spec: self.codec.spec().clone(),
             vocab: self.tokenizer.vocab().clone(),
             speakers: outline.speakers.clone(),
-            corpora: self.manifest.corpora(),
+            corpora: corpora.clone(),
         };
         let mut cache = CacheWriter::begin(dir, content, wanted, &shards)?;
         let [json, csv, blacklist] = ROW_FILES.map(|name| cache.staged().begin_file(name));
         let unwritten = |source| unwritten(dir, source);
         let mut report =
             ReportWriter::begin(&outline.report, [json?, csv?, blacklist?]).map_err(unwritten)?;
-        let corpora = self.manifest.corpora();
         judge.each(|row, kept| {
             if let Some(kept) = kept {
                 cache.push(&self.cached(kept, &outline, &corpora)?)?;

@@ -9,7 +9,7 @@ use crate::quality_page::Page;
 use harmonica_audio::QualityStats;
 use harmonica_config_schema::QualityThresholds;
 use harmonica_storage::{FileCheck, Sealed, StorageError, make_directory, publish, publish_from};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -102,47 +102,16 @@ impl QualitySummary {
         let json = sealed.reader(JSON).map_err(|check| damaged(check.to_string()))?;
         serde_json::from_reader(json).map_err(|e| damaged(format!("{JSON}: {e}")))
     }
-
-    /// What stands in `quality.json`.
-    fn record<'a>(&'a self, utterances: &'a [QualityRow]) -> Record<'a> {
-        let Self { format_version, rows, kept, dropped_utterances, dropped, thresholds } = self;
-        Record {
-            format_version: *format_version,
-            rows: *rows,
-            kept: *kept,
-            dropped_utterances: *dropped_utterances,
-            dropped,
-            thresholds,
-            utterances,
-        }
-    }
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    format_version: u32,
-    rows: usize,
-    kept: usize,
-    dropped_utterances: usize,
-    dropped: &'a BTreeMap<String, usize>,
-    thresholds: &'a QualityThresholds,
-    /// Every utterance.
-    utterances: &'a [QualityRow],
-}
-
-/// All judged utterances of a corpus.
-#[derive(Debug, Clone, PartialEq)]
+/// All judged utterances of a corpus, as `quality.json` holds them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QualityReport {
     /// What was kept and dropped, in sum.
+    #[serde(flatten)]
     pub summary: QualitySummary,
     /// Every utterance.
     pub utterances: Vec<QualityRow>,
-}
-
-impl Serialize for QualityReport {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.summary.record(&self.utterances).serialize(serializer)
-    }
 }
 
 impl QualityReport {
@@ -211,7 +180,8 @@ impl<W: Write> ReportWriter<W> {
         [json, mut csv, blacklist]: [W; 3],
     ) -> std::io::Result<Self> {
         csv.write_all(CSV_HEAD.as_bytes())?;
-        let json = JsonRows::begin(json, PrettyFormatter::new(), &summary.record(&[]))?;
+        let head = QualityReport { summary: summary.clone(), utterances: Vec::new() };
+        let json = JsonRows::begin(json, PrettyFormatter::new(), &head)?;
         Ok(Self { json, csv, blacklist, page: Page::default() })
     }
 
