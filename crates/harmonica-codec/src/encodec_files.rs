@@ -46,16 +46,18 @@ pub(crate) fn is_repository(place: &Path) -> Result<bool, CodecError> {
     Ok(Repository::parse(place)?.is_some())
 }
 
-/// The published weights as safetensors.
-fn published_weights(dir: &Path) -> Result<Vec<u8>, CodecError> {
+/// The published weights as safetensors, and the file that they stand in.
+fn published_weights(dir: &Path) -> Result<(Vec<u8>, PathBuf), CodecError> {
     let weights = dir.join(WEIGHTS);
     if !weights.exists()
         && let Some(file) = pytorch_file::find(dir)
     {
-        return pytorch_file::to_safetensors(&file)
-            .map_err(|e| refused(dir, format!("`{}`: {e}", file.display())));
+        let bytes = pytorch_file::to_safetensors(&file)
+            .map_err(|e| refused(dir, format!("`{}`: {e}", file.display())))?;
+        return Ok((bytes, file));
     }
-    std::fs::read(weights).map_err(|e| refused(dir, format!("cannot read `{WEIGHTS}`: {e}")))
+    let bytes = std::fs::read(&weights).map_err(|e| refused(dir, format!("cannot read `{WEIGHTS}`: {e}")))?;
+    Ok((bytes, weights))
 }
 
 /// Whether a directory holds a model as it was published.
@@ -66,6 +68,8 @@ pub(crate) fn is_published(dir: &Path) -> bool {
 struct Files {
     config: Vec<u8>,
     weights: Vec<u8>,
+    /// Where the weights stand.
+    weights_file: PathBuf,
     /// What the sealed form says of itself.
     description: Option<Description>,
 }
@@ -74,7 +78,8 @@ fn read(dir: &Path) -> Result<Files, CodecError> {
     if is_published(dir) {
         let config = std::fs::read(dir.join(CONFIG))
             .map_err(|e| refused(dir, format!("cannot read `{CONFIG}`: {e}")))?;
-        return Ok(Files { config, weights: published_weights(dir)?, description: None });
+        let (weights, weights_file) = published_weights(dir)?;
+        return Ok(Files { config, weights, weights_file, description: None });
     }
     let description: Description = serde_json::from_slice(&read_sealed(dir, DESCRIPTION)?)
         .map_err(|e| refused(dir, format!("`{DESCRIPTION}`: {e}")))?;
@@ -83,7 +88,7 @@ fn read(dir: &Path) -> Result<Files, CodecError> {
         return Err(refused(dir, reason));
     }
     let (config, weights) = (read_sealed(dir, CONFIG)?, read_sealed(dir, WEIGHTS)?);
-    Ok(Files { config, weights, description: Some(description) })
+    Ok(Files { config, weights, weights_file: dir.join(WEIGHTS), description: Some(description) })
 }
 
 fn refused(dir: &Path, reason: String) -> CodecError {
@@ -104,7 +109,8 @@ fn build(dir: &Path, files: &Files, bandwidth: Option<Bandwidth>) -> Result<EnCo
         (None, Some(description)) => description.n_codebooks,
         (None, None) => config.codebooks_within(DEFAULT_KBPS),
     };
-    let codec = EnCodec::from_bytes(config, &files.weights).map_err(|e| refused(dir, e))?;
+    let codec = EnCodec::from_bytes(config, &files.weights)
+        .map_err(|e| refused(dir, format!("`{}`: {e}", files.weights_file.display())))?;
     codec.with_codebooks(n_codebooks)
 }
 

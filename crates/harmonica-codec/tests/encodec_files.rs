@@ -135,6 +135,7 @@ fn a_truncated_file_and_a_model_with_scales_are_refused() {
         std::fs::write(dir.path().join("model.safetensors"), &bytes[..n]).unwrap();
         let error = open(dir.path()).map(|_| ()).unwrap_err();
         assert!(matches!(error, CodecError::EnCodecModel { .. }), "{error}");
+        assert!(error.to_string().contains("model.safetensors`: "), "{n} bytes: {error}");
     }
     let error = open(&fixture("encodec-stereo")).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("scales"), "{error}");

@@ -3,24 +3,22 @@
 //!
 //! Invariant: what opens is whole, of the settings asked for, and in range.
 
-use crate::json_rows::JsonRows;
 use crate::manifest::Segment;
 use crate::shard::{codes, n_codes};
 use crate::{CacheFingerprint, DataError, Split};
 use harmonica_config_schema::{CodecSpec, Fingerprint};
-use harmonica_storage::{FileCheck, Mapped, Sealed, Staged, StagedFile, StorageError, stays_inside};
+use harmonica_storage::{FileCheck, Mapped, Sealed, stays_inside};
 use harmonica_text::Vocab;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::ser::CompactFormatter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) const FINGERPRINT: &str = "fingerprint.json";
-const INDEX: &str = "index.json";
+pub(crate) const INDEX: &str = "index.json";
 /// 3: shards.
-const FORMAT_VERSION: u32 = 3;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 /// One encoded utterance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,90 +51,18 @@ pub struct CachedUtterance {
     pub n_samples: usize,
 }
 
+/// `index.json`. `cache_writer.rs` writes it row by row, the list of utterances last.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Index {
-    format_version: u32,
-    spec: CodecSpec,
-    vocab: Vocab,
-    speakers: Vec<String>,
-    corpora: Vec<String>,
-    /// Names of the shards' files.
-    shards: Vec<String>,
-    utterances: Vec<CachedUtterance>,
-}
-
-/// What a cache holds beside its shards and its utterances.
-pub(crate) struct Content {
+pub(crate) struct Index {
+    pub(crate) format_version: u32,
     pub(crate) spec: CodecSpec,
     pub(crate) vocab: Vocab,
     pub(crate) speakers: Vec<String>,
     pub(crate) corpora: Vec<String>,
-}
-
-/// A cache that is put together in the place of one that stood there, in one step, so that there is always one of them.
-pub(crate) struct CacheWriter {
-    dir: PathBuf,
-    staged: Staged,
-    index: JsonRows<StagedFile, CompactFormatter>,
-}
-
-impl CacheWriter {
-    /// Begins a cache at `dir` from finished shards.
-    pub(crate) fn begin(
-        dir: &Path,
-        content: Content,
-        fingerprint: &CacheFingerprint,
-        shards: &[PathBuf],
-    ) -> Result<Self, DataError> {
-        let mut staged = Staged::begin_in_place_of(dir, FINGERPRINT, "token cache")?;
-        let named = |(i, path): (usize, &PathBuf)| {
-            let bytes =
-                Mapped::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
-            Ok(format!("shards/{i:06}-{}.shard", &Fingerprint::of_bytes(&bytes).as_str()[..16]))
-        };
-        let names: Vec<String> =
-            shards.par_iter().enumerate().map(named).collect::<Result<_, DataError>>()?;
-        for (name, path) in names.iter().zip(shards) {
-            staged.link(name, path)?;
-        }
-        let head = Index {
-            format_version: FORMAT_VERSION,
-            spec: content.spec,
-            vocab: content.vocab,
-            speakers: content.speakers,
-            corpora: content.corpora,
-            shards: names,
-            utterances: Vec::new(),
-        };
-        let fingerprint = serde_json::to_vec_pretty(fingerprint).map_err(|e| StorageError::encode(dir, e))?;
-        staged.file(FINGERPRINT, &fingerprint)?;
-        let index = JsonRows::begin(staged.begin_file(INDEX)?, CompactFormatter, &head)
-            .map_err(|source| unwritten(dir, source))?;
-        Ok(Self { dir: dir.to_owned(), staged, index })
-    }
-
-    /// Writes one more utterance.
-    pub(crate) fn push(&mut self, utterance: &CachedUtterance) -> Result<(), DataError> {
-        self.index.push(utterance).map_err(|source| unwritten(&self.dir, source))
-    }
-
-    /// The directory, for what was learned on the way and is sealed together with the cache.
-    pub(crate) fn staged(&mut self) -> &mut Staged {
-        &mut self.staged
-    }
-
-    /// Puts the cache in its place.
-    pub(crate) fn commit(mut self) -> Result<(), DataError> {
-        let index = self.index.end().map_err(|source| unwritten(&self.dir, source))?;
-        self.staged.finish(index)?;
-        Ok(self.staged.commit()?)
-    }
-}
-
-/// The error of a cache that the disk did not take.
-pub(crate) fn unwritten(dir: &Path, source: std::io::Error) -> DataError {
-    StorageError::Write { path: dir.to_owned(), source }.into()
+    /// Names of the shards' files.
+    pub(crate) shards: Vec<String>,
+    pub(crate) utterances: Vec<CachedUtterance>,
 }
 
 /// The bytes of a shard.

@@ -6,6 +6,7 @@
 
 mod batch;
 mod cache;
+mod cache_writer;
 mod encode;
 mod error;
 mod fingerprint;

@@ -4,7 +4,7 @@
 //! the cache (`work.rs`), each by whoever claims it first; then one process judges all rows together and puts the cache in its
 //! place. Invariant: the cache is the same bytes whoever made it, in how many sittings, and from whatever was there before.
 
-use crate::cache::{CacheWriter, Content, unwritten};
+use crate::cache_writer::{CacheWriter, Content, unwritten};
 use crate::encode::{RowEncoder, settings, source};
 use crate::quality_report::{PAGE, ROW_FILES, ReportWriter};
 use crate::reuse::{Reuse, finished};
