@@ -1,10 +1,12 @@
-//! Records that one crate writes and another reads: `metrics.jsonl`, `run.json`, `best.json` and `eval.json`, joined by the
-//! separator.
+//! Records that one crate writes and another reads: `metrics.jsonl`, `run.json`, `best.json`, `eval.json` and
+//! `environment.json`, joined by the separator.
 //!
 //! What is read is written as it was read, and a report of any records is whole and holds no markup of theirs.
 #![no_main]
 
-use harmonica_config_schema::record::{BestRecord, EvaluationRecord, MetricsLine, RunManifest};
+use harmonica_config_schema::record::{
+    BestRecord, BestValidation, EnvironmentRecord, EvaluationRecord, MetricsLine, RunManifest,
+};
 use harmonica_eval::{ReportInput, RunCurves, report_html, report_markdown};
 use harmonica_fuzz::files;
 use libfuzzer_sys::fuzz_target;
@@ -20,20 +22,32 @@ where
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [metrics, manifest, best, evaluation] = files::<4>(data);
+    let [metrics, manifest, best, evaluation, environment] = files::<5>(data);
     let metrics: Vec<MetricsLine> = metrics.split(|byte| *byte == b'\n').filter_map(read).collect();
-    read::<BestRecord>(best);
+    let best: Option<BestRecord> = read(best);
+    let environment: Option<EnvironmentRecord> = read(environment);
     let evaluation: Option<EvaluationRecord> = read(evaluation);
     let manifest: Option<RunManifest> = read(manifest);
     if manifest.is_none() && evaluation.is_none() {
         return;
     }
-    let runs = manifest.map(|manifest| RunCurves { manifest, metrics, samples: Vec::new() });
+    let runs = manifest.map(|manifest| RunCurves {
+        manifest,
+        metrics,
+        samples: Vec::new(),
+        best: best.map(|best| BestValidation {
+            update: best.update,
+            cross_entropy: best.value,
+            checkpoint: Some(best.checkpoint.into()),
+        }),
+        sittings: environment.map(|environment| environment.sittings).unwrap_or_default(),
+    });
     let mut input = ReportInput {
         title: "report".into(),
         runs: runs.into_iter().collect(),
         evaluation,
         root: "/nonexistent".into(),
+        parent: String::new(),
         config: Vec::new(),
     };
     // Players read files; that is the audio target's matter.

@@ -8,6 +8,8 @@ use harmonica_inference::{Bundle, DecodeConfig, SynthesisRequest, SynthesizerBui
 use harmonica_model_core::decode::{ArDecoder, ArRequest, ArStop, Centroids, NarDecoder, trailing_loop};
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::{Fixture, record, tiny_config};
+use rayon::prelude::*;
+use std::time::Duration;
 
 const CODEBOOK_SIZE: usize = 32;
 
@@ -151,4 +153,23 @@ fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
         n < 2
     });
     assert!(stopped.is_ok() && heard >= 2);
+}
+
+/// Each worker of the pool waited for threads whose matrix products waited for a worker, for ever.
+#[test]
+fn all_workers_of_the_thread_pool_may_speak_the_best_of_several_at_once() {
+    let bundle = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo-bundle");
+    let synthesizer = SynthesizerBuilder::new(bundle).open().unwrap();
+    let mut decode = DecodeConfig { best_of: 2, ..synthesizer.decode_config().clone() };
+    decode.ar.temperature = 0.6;
+    let request = SynthesisRequest::new("open the red box").seed(3).decode(decode);
+    let from_outside = synthesizer.speak(&request).unwrap();
+    let (done, heard) = std::sync::mpsc::channel();
+    let n_requests = 2 * rayon::current_num_threads();
+    std::thread::spawn(move || {
+        let speak = |_| synthesizer.speak(&request).unwrap();
+        let _ = done.send((0..n_requests).into_par_iter().map(speak).collect::<Vec<_>>());
+    });
+    let speech = heard.recv_timeout(Duration::from_secs(120)).expect("the workers wait for each other");
+    assert!(speech.iter().all(|speech| *speech == from_outside));
 }

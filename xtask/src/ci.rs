@@ -39,14 +39,21 @@ fn cuda_type_check() -> Result<()> {
     shell::run(command.env("DOCS_RS", "1"))
 }
 
+/// Fuzz targets are a workspace of their own, which nothing else would build until somebody fuzzes.
+fn fuzz_targets() -> Result<()> {
+    let manifest = root().join("fuzz/Cargo.toml");
+    shell::run(cargo().args(["check", "--release", "--quiet", "--locked", "--manifest-path"]).arg(manifest))
+}
+
 /// `cargo xtask ci`.
 pub(crate) fn run() -> Result<()> {
-    let steps: [Step; 9] = [
+    let steps: [Step; 10] = [
         ("format", || shell::run(cargo().args(["fmt", "--all", "--check"]))),
         ("tidy", || tidy::run(&root())),
         ("tests", || cargo_everywhere("test", &[])),
         ("lints", || cargo_everywhere("clippy", &LINTS)),
         ("optional features", optional_features),
+        ("fuzz targets", fuzz_targets),
         ("cuda type check", cuda_type_check),
         ("docs", || {
             let mut command = cargo();

@@ -148,14 +148,15 @@ fn seeds(target: &str) -> Result<Vec<Vec<u8>>> {
         ],
         "records" => vec![joined(&[
             &[
-                r#"{"kind":"train","update":10,"objective":5.5,"cross_entropy":5.25,"grad_norm":1.0,"learning_rate":0.001}"#,
-                r#"{"kind":"validation","update":10,"ema":true,"cross_entropy":5.0,"codebooks":[{"codebook":1,"n_tokens":100,"cross_entropy":5.0,"target_entropy":5.5,"accuracy":0.1,"utilization_ratio":0.5,"effective_codes_ratio":0.4,"marginal_kl":0.2}],"verdict":{"verdict":"healthy","reasons":["a reason"]}}"#,
+                r#"{"kind":"train","update":10,"objective":5.5,"cross_entropy":5.25,"grad_norm":1.0,"learning_rate":0.001,"modules":[{"module":"head","grad_norm":0.5,"update_ratio":0.001}]}"#,
+                r#"{"kind":"validation","update":10,"ema":true,"cross_entropy":5.0,"codebooks":[{"codebook":1,"n_tokens":100,"cross_entropy":5.0,"target_entropy":5.5,"accuracy":0.1,"utilization_ratio":0.5,"effective_codes_ratio":0.4,"marginal_kl":0.2}],"verdict":{"verdict":"healthy","reasons":["a reason"],"text_use":{"flag":"unknown","probe":{"n_tokens":9,"gap_nats":0.1,"standard_error":0.1}}},"attention":[{"layer":1,"reads":"frames","n_queries":9,"head_entropies":[4.0,3.5],"uniform_entropy":4.5,"diversity":0.1}]}"#,
                 r#"{"kind":"event","update":10,"message":"stopped"}"#,
             ]
             .join("\n"),
             r#"{"format_version":1,"name":"n","model":"ar","n_parameters":3,"config":"c0","cache":"c1","program":"0.1","device":"cpu","stopped":"done"}"#,
             r#"{"format_version":1,"update":10,"checkpoint":"step-00000010","criterion":"cross-entropy","value":5.0}"#,
             r#"{"format_version":1,"suite":"s","suite_fingerprint":"f0","recognizer":"","text_normalizer":"english-1","config":"c0","codebooks":[],"systems":[{"system":"source","word_error_rate":{"value":0.1,"low":0.0,"high":0.2},"word_error_rate_utterance_mean":0.1,"character_error_rate":null,"chance_word_error_rate":1.0,"exact_share":0.5,"mel_distance":null,"failures":{"silence":1},"utterances":[{"id":"a","path":"a.wav","text":"one","speaker":"s","heard":"one","word_errors":[0,0,0],"n_words":1,"duration_s":1.0,"failures":["silence"],"mel_distance":0.5}]}]}"#,
+            r#"{"format_version":1,"sittings":[{"started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:01:00Z","from_update":0,"to_update":10,"duration_s":60.0,"ended_because":"done","environment":{"host":"h","os":"linux","architecture":"x86_64","cpu":"c","n_cpus":2,"n_threads":2,"simd":["avx"],"device":"cpu","backend":"Flex(Cpu)","program":"0.1.0","commit":null,"command":["train"],"directory":"/w","pid":1}}]}"#,
         ])],
         _ => Vec::new(),
     })

@@ -44,16 +44,46 @@ impl Draw<'_> {
     pub(crate) fn run(
         &self,
         model: &ArModel,
-        mut on_frame: impl FnMut(usize) -> bool,
+        on_frame: impl FnMut(usize) -> bool,
     ) -> Result<(ArOutput, bool), ModelError> {
-        let mut cancelled = false;
-        if self.n_candidates <= 1 {
-            let written = self.decode(model, 0, |n| {
-                cancelled = !on_frame(n);
+        let is_worker = rayon::current_thread_index().is_some();
+        let (mut written, cancelled) = if self.n_candidates <= 1 || is_worker {
+            self.in_turn(model, on_frame)
+        } else {
+            self.side_by_side(model, on_frame)
+        }?;
+        let chosen = best(&written, self.words);
+        Ok((written.swap_remove(chosen), cancelled))
+    }
+
+    /// All candidates on this thread. A worker of a thread pool draws so: were it to wait for threads of its own, and each of
+    /// its fellows too, then nobody would be left to multiply the matrices of those threads.
+    fn in_turn(
+        &self,
+        model: &ArModel,
+        mut on_frame: impl FnMut(usize) -> bool,
+    ) -> Result<(Vec<ArOutput>, bool), ModelError> {
+        let (mut longest, mut cancelled) = (0, false);
+        let mut draw = |candidate| {
+            self.decode(model, candidate, |n| {
+                if !cancelled {
+                    longest = n.max(longest);
+                    cancelled = !on_frame(longest);
+                }
                 !cancelled
-            })?;
-            return Ok((written, cancelled));
-        }
+            })
+        };
+        let written = (0..self.n_candidates.max(1)).map(&mut draw).collect::<Result<_, _>>()?;
+        Ok((written, cancelled))
+    }
+
+    /// The candidates on as many threads as there are processors.
+    fn side_by_side(
+        &self,
+        model: &ArModel,
+        mut on_frame: impl FnMut(usize) -> bool,
+    ) -> Result<(Vec<ArOutput>, bool), ModelError> {
+        let mut cancelled = false;
         let is_cancelled = AtomicBool::new(false);
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(self.n_candidates);
         // A model's parameters may not be shared between threads; their tensors are.
@@ -94,8 +124,6 @@ impl Draw<'_> {
         });
         let mut written: Vec<(usize, ArOutput)> = written.into_iter().collect::<Result<_, _>>()?;
         written.sort_by_key(|(candidate, _)| *candidate);
-        let mut written: Vec<ArOutput> = written.into_iter().map(|(_, output)| output).collect();
-        let chosen = best(&written, self.words);
-        Ok((written.swap_remove(chosen), cancelled))
+        Ok((written.into_iter().map(|(_, output)| output).collect(), cancelled))
     }
 }
