@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which way of drawing codes is best: word errors, loops and voices of one bundle under several decode settings.
 
-usage: decode_study.py BUNDLE OUTPUT [--lab PROGRAM] [--sentences N] [--seed N] [--trained-per-voice N]
+usage: decode_study.py BUNDLE OUTPUT [--lab PROGRAM] [--sentences N] [--seed N] [--trained-per-voice N] [--only SETTING ...]
 Sentences come from the sampler of assets/demo-corpus/make.py with another seed, without any text of that corpus at its larger
 size (--trained-per-voice, default 2500: what the committed bundle was trained on); the four voices read them in turn, and flite
 makes recordings of them, which are the references of speaker similarity. `harmonica-lab evaluate` speaks and judges every
@@ -28,18 +28,19 @@ DIGIT_SHARE = 0.25  # as in the corpus's own held-out sentences
 N_RESAMPLES = 10000
 # Neither repetition-aware draws nor the guard.
 UNGUARDED = ["decode.ar.repetition_window=0", "decode.ar.loop_retries=0", "decode.ar.stall_chars=0"]
-DRAWN = ["decode.ar.temperature=1"]
-COOL = ["decode.ar.temperature=0.6"]
-BEST_OF_5 = ["decode.best_of=5"]
+GREEDY = ["decode.ar.temperature=0", "decode.best_of=1"]
+DRAWN = ["decode.ar.temperature=1", "decode.best_of=1"]
+COOL = ["decode.ar.temperature=0.6", "decode.best_of=1"]
 SETTINGS = [
     ("default", "the bundle's own", []),
+    ("greedy", "greedy", GREEDY),
     ("plain", "temperature 1, plain", [*DRAWN, *UNGUARDED]),
     ("aware-0.1", "temperature 1, repetition-aware (0.1)", [*DRAWN, "decode.ar.repetition_share=0.1"]),
-    ("cool-best-of-5", "temperature 0.6, best of 5", [*COOL, *BEST_OF_5]),
-    ("greedy-unguarded", "greedy, no guard", ["decode.ar.temperature=0", *UNGUARDED]),
+    ("cool-best-of-5", "temperature 0.6, best of 5", ["decode.ar.temperature=0.6", "decode.best_of=5"]),
+    ("greedy-unguarded", "greedy, no guard", [*GREEDY, *UNGUARDED]),
     ("aware-0.3", "temperature 1, repetition-aware (0.3)", DRAWN),
     ("cool", "temperature 0.6, repetition-aware (0.3)", COOL),
-    ("best-of-5", "temperature 1, best of 5", [*DRAWN, *BEST_OF_5]),
+    ("best-of-5", "temperature 1, best of 5", ["decode.ar.temperature=1", "decode.best_of=5"]),
 ]
 REFERENCES = ["source", "codec", "generated, codebook 1", "generated, argmax"]
 PRODUCT = "generated, expected"
@@ -71,7 +72,7 @@ def content(bundle):
 
 def remember(asked):
     """Writes what a study was asked for to its study.json; a rerun with anything else would mix two studies."""
-    arguments = {key: value for key, value in vars(asked).items() if key not in ("bundle", "output", "lab")}
+    arguments = {key: value for key, value in vars(asked).items() if key not in ("bundle", "output", "lab", "only")}
     arguments["bundle_sha256"] = content(asked.bundle)
     path = os.path.join(asked.output, "study.json")
     if os.path.exists(path):
@@ -154,11 +155,16 @@ def main():
     parser.add_argument("--sentences", type=int, default=500)
     parser.add_argument("--seed", type=int, default=271828)
     parser.add_argument("--trained-per-voice", type=int, default=2500)
+    parser.add_argument("--only", nargs="+", metavar="SETTING", choices=[name for name, _, _ in SETTINGS],
+                        help="besides the bundle's own, only these settings, and no references")
     asked = parser.parse_args()
     remember(asked)
     suite = write_suite(asked.output, fresh_texts(asked.seed, asked.sentences, asked.trained_per_voice))
     baseline, lines = None, []
-    for folder, name, settings in [*SETTINGS, ("references", None, [])]:
+    chosen = [*SETTINGS, ("references", None, [])]
+    if asked.only:
+        chosen = [setting for setting in SETTINGS if setting[0] in ("default", *asked.only)]
+    for folder, name, settings in chosen:
         systems = [PRODUCT] if name else REFERENCES
         record = evaluate(asked.lab, asked.bundle, suite, os.path.join(asked.output, folder), systems, settings)
         voices = {s["system"]: s for s in record["similarity"]["systems"]}

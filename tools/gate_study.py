@@ -2,7 +2,7 @@
 """Does the regression gate catch worse bundles, and only those? The gate on N degraded bundles and on N equal ones.
 
 usage: gate_study.py BUNDLE OUTPUT [--lab PROGRAM] [--repeats N] [--sentences N] [--noise SHARE] [--temperature T]
-All utterances are drawn at a temperature above 0, so that no two evaluations are of identical bytes. Equal: the same bundle,
+All utterances are drawn at a temperature above 0, one each, so that no two evaluations are of identical bytes. Equal: the same bundle,
 drawn with seed i + 1, against itself, drawn with seed i. Degraded: the bundle with Gaussian noise on every weight tensor
 (degrade_bundle.py, noise seed i), drawn with seed i + 1, against the same baseline. Sentences and their recordings are those
 of decode_study.py. Only the generated speech is judged. What is there already is not made again;
@@ -57,7 +57,7 @@ def main():
 
     def spoken(bundle, name, seed):
         output = os.path.join(asked.output, name)
-        settings = [f"decode.ar.temperature={asked.temperature}"]
+        settings = [f"decode.ar.temperature={asked.temperature}", "decode.best_of=1"]
         record = decode_study.evaluate(asked.lab, bundle, suite, output, [PRODUCT], settings, seed)
         return output, 100 * record["systems"][0]["word_error_rate"]["value"]
 

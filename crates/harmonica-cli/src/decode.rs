@@ -77,7 +77,9 @@ impl DecodeArguments {
         ar.repetition_penalty = self.repetition.unwrap_or(ar.repetition_penalty);
         ar.loop_retries = self.loop_retries.unwrap_or(ar.loop_retries);
         nar.refine_steps = self.nar_refine_steps.unwrap_or(nar.refine_steps);
-        decode.best_of = self.best_of.unwrap_or(decode.best_of);
+        // Greedy utterances are all the same: who asks for nothing but greedy asks for one.
+        let asked = if ar.temperature == 0.0 { 1 } else { decode.best_of };
+        decode.best_of = self.best_of.unwrap_or(asked);
         if let Some(kind) = self.nar {
             decode.nar.kind = match kind {
                 Nar::None => NarDecodeKind::None,
