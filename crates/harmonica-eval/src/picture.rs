@@ -102,10 +102,13 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)], marks
     let mut svg = format!(
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\"><text x=\"{left}\" y=\"14\" font-weight=\"bold\">{title}</text>"
     );
+    let step = y1 / 4.0 - y0 / 4.0;
+    // As many decimals as tell the lines apart.
+    let decimals = if step > 0.0 { (-step.log10()).ceil().clamp(2.0, 9.0) as usize } else { 2 };
     for i in 0..=4 {
-        let value = y0 * f64::from(4 - i) / 4.0 + y1 * f64::from(i) / 4.0;
+        let value = y0 / 4.0 * f64::from(4 - i) + y1 / 4.0 * f64::from(i);
         svg.push_str(&format!(
-            "<line x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/><text x=\"4\" y=\"{1:.1}\">{value:.2}</text>",
+            "<line x1=\"{left}\" x2=\"{width}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/><text x=\"4\" y=\"{1:.1}\">{value:.decimals$}</text>",
             y(value),
             y(value) + 4.0
         ));
@@ -135,4 +138,23 @@ pub(crate) fn chart_svg(title: &str, series: &[(String, Vec<(f64, f64)>)], marks
         ));
     }
     svg + "</svg>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn lines_across_a_chart_have_names_of_their_own_however_flat_the_curve_is() {
+        for (low, high) in [(1.03, 1.05), (0.5, 6.5), (1e-7, 2e-7), (-3.0, 4e9), (f64::MIN, f64::MAX)] {
+            let svg = chart_svg("flat", &[("a".into(), vec![(0.0, low), (9.0, high)])], &[]);
+            let names: BTreeSet<&str> = svg
+                .split("<text x=\"4\"")
+                .skip(1)
+                .filter_map(|text| text.split('>').nth(1)?.split('<').next())
+                .collect();
+            assert_eq!(names.len(), 5, "{low} to {high}: {names:?}");
+        }
+    }
 }
