@@ -92,3 +92,30 @@ impl DecodeArguments {
         if problems.is_empty() { Ok(decode) } else { Err(Failure::error(problems.join("; "))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        decode: DecodeArguments,
+    }
+
+    #[test]
+    fn greedy_asks_for_one_utterance_of_a_bundle_that_keeps_the_best_of_several() {
+        let mut bundle = DecodeConfig { best_of: 5, ..DecodeConfig::default() };
+        bundle.ar.temperature = 0.6;
+        let best_of = |words: &[&str]| {
+            let line = Line::try_parse_from([&["line"], words].concat()).unwrap();
+            line.decode.over(&bundle).map(|decode| decode.best_of).map_err(|failure| failure.message)
+        };
+        assert_eq!(best_of(&[]), Ok(5));
+        assert_eq!(best_of(&["--temperature", "0"]), Ok(1));
+        assert_eq!(best_of(&["--best-of", "3"]), Ok(3));
+        let refused = best_of(&["--temperature", "0", "--best-of", "3"]).unwrap_err();
+        assert!(refused.contains("best_of: 3 does not fit"), "{refused}");
+    }
+}
