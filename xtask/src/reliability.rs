@@ -111,6 +111,9 @@ const TESTS: [Tests; 14] = [
     },
 ];
 
+/// Rows that are measured on processes, which come together, and on dependencies.
+const OTHER_ROWS: [&str; 5] = ["R5", "R6", "R7", "R9", "R18"];
+
 /// What became of a row.
 struct Outcome {
     row: &'static str,
@@ -121,6 +124,12 @@ struct Outcome {
 
 /// `cargo xtask reliability`.
 pub(crate) fn run(arguments: &ReliabilityArguments) -> Result<()> {
+    let rows: Vec<&str> = TESTS.iter().map(|tests| tests.row).chain(OTHER_ROWS).collect();
+    if let Some(unknown) =
+        arguments.only.iter().find(|only| !rows.iter().any(|row| row.eq_ignore_ascii_case(only)))
+    {
+        return Err(format!("no row `{unknown}`; there are {}", rows.join(", ")));
+    }
     let output = std::path::absolute(&arguments.output).map_err(|e| e.to_string())?;
     std::fs::create_dir_all(&output)
         .map_err(|e| format!("cannot write `{}`: {e}; choose another --output", output.display()))?;

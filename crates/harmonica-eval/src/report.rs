@@ -82,7 +82,7 @@ pub(crate) fn sitting_words(sitting: &Sitting) -> String {
     let why =
         if sitting.ended_because.is_empty() { "still running or killed" } else { &sitting.ended_because };
     format!(
-        "Updates {} to {to}{took} ({why}): {} on {}, {} of {} threads, {}; program {} at {}.",
+        "Updates {} to {to}{took} ({why}): {} on {}, threads: {}, processors: {}, {}; program {} at {}.",
         sitting.from_update,
         e.device,
         known(e.cpu.as_deref()),
