@@ -3,7 +3,7 @@
 //! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads.
 
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
-use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, best};
+use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, FirstCodebook, SpokenText, best};
 use harmonica_model_core::{ArModel, ModelError};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,8 @@ pub(crate) struct Draw<'a> {
     pub(crate) request: ArRequest<'a>,
     /// Ranges of symbols that are words.
     pub(crate) words: &'a [Range<usize>],
+    /// What codebook 1 sounds like.
+    pub(crate) sound: FirstCodebook<'a>,
     pub(crate) seed: u64,
     pub(crate) n_candidates: usize,
 }
@@ -52,7 +54,8 @@ impl Draw<'_> {
         } else {
             self.side_by_side(model, on_frame)
         }?;
-        let chosen = best(&written, self.words);
+        let text = SpokenText { symbols: self.request.text, words: self.words };
+        let chosen = best(&written, text, self.sound);
         Ok((written.swap_remove(chosen), cancelled))
     }
 

@@ -7,7 +7,7 @@ use crate::{
 use harmonica_audio::{Waveform, condition};
 use harmonica_codec::{AudioCodec, CodecTokens};
 use harmonica_config_schema::{AudioConfig, CodebookIndex, DecodeConfig, SpeakerConditioning};
-use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, LoopKind, NarDecoder};
+use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, FirstCodebook, LoopKind, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel, Prompt};
 use harmonica_runtime::{DevicePreference, open_device};
 use harmonica_text::{TextError, TextTokenizer, TextTokens, Vocab};
@@ -307,7 +307,11 @@ impl Synthesizer {
             speaker: speaker.id,
             prompt: read.first_codebook(),
         };
-        let draw = Draw { config: &decode.ar, request: ar_request, words: &words, seed, n_candidates };
+        let sound = FirstCodebook {
+            centroids: self.codec.codebook_vectors(CodebookIndex::from_zero_based(0)),
+            width: self.codec.latent_width(),
+        };
+        let draw = Draw { config: &decode.ar, request: ar_request, words: &words, sound, seed, n_candidates };
         let (written, cancelled) = draw.run(&ar, on_frame)?;
         let frame_s = 1.0 / self.codec.spec().frame_rate_hz();
         warnings.extend(written.loops.iter().map(|event| {

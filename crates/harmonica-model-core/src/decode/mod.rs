@@ -8,6 +8,7 @@ mod filter;
 mod guard;
 mod nar;
 mod ranking;
+mod repeats;
 
 pub use alignment::TextAttention;
 pub use ar::{ArDecoder, ArOutput, ArRequest, ArStop};
@@ -16,3 +17,4 @@ pub(crate) use filter::draw;
 pub use guard::{LoopEvent, LoopKind, trailing_loop};
 pub use nar::{Centroids, NarDecoder, NarOutput};
 pub use ranking::{CandidateScore, best, score};
+pub use repeats::{FirstCodebook, SpokenText, likeness_of_neighbours};

@@ -3,7 +3,13 @@
 //! In: what the AR model wrote, several times; out: the index of the best. Scores are comparable within one text only.
 
 use crate::decode::ar::{ArOutput, ArStop};
-use std::ops::Range;
+use crate::decode::repeats::{FirstCodebook, SpokenText, likeness_of_neighbours};
+
+/// Likeness that three quarters of 200 natural strings of digits stay below; a digit said twice reaches 0.75 in three quarters of 200.
+/// Both overlap, which does no harm: candidates of one text are compared, and the text's own likeness is in each of them.
+const USUAL_LIKENESS: f64 = 0.7;
+/// Nats for a likeness that is higher by 1.
+const NATS_PER_LIKENESS: f64 = 4.0;
 
 /// Parts of a score; their sum is the score, higher is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +20,8 @@ pub struct CandidateScore {
     pub duration: f64,
     /// Minus half a nat for each loop that was drawn again.
     pub loops: f64,
+    /// Minus four times by how much neighbouring stretches are more alike than those of most texts that repeat nothing.
+    pub repeats: f64,
     /// Minus what the heads left unread of the text, 0 to 1.
     pub coverage: f64,
     /// Minus two nats where the end of speech was not reached.
@@ -23,12 +31,12 @@ pub struct CandidateScore {
 impl CandidateScore {
     /// Their sum.
     pub fn total(&self) -> f64 {
-        self.log_probability + self.duration + self.loops + self.coverage + self.ending
+        self.log_probability + self.duration + self.loops + self.repeats + self.coverage + self.ending
     }
 }
 
-/// Scores of all candidates of a text whose words are these ranges of symbols.
-pub fn score(candidates: &[ArOutput], words: &[Range<usize>]) -> Vec<CandidateScore> {
+/// Scores of all candidates of a text.
+pub fn score(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook<'_>) -> Vec<CandidateScore> {
     let mut lengths: Vec<usize> = candidates.iter().map(|c| c.codes.len().max(1)).collect();
     lengths.sort_unstable();
     let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1) as f64;
@@ -36,15 +44,20 @@ pub fn score(candidates: &[ArOutput], words: &[Range<usize>]) -> Vec<CandidateSc
         log_probability: candidate.mean_log_probability,
         duration: -(candidate.codes.len().max(1) as f64 / median).ln().abs(),
         loops: -0.5 * candidate.loops.len() as f64,
-        coverage: candidate.attention.coverage(words) - 1.0,
+        repeats: -NATS_PER_LIKENESS
+            * (likeness_of_neighbours(&candidate.codes, sound, text) - USUAL_LIKENESS).max(0.0),
+        coverage: candidate.attention.coverage(text.words) - 1.0,
         ending: if candidate.stop == ArStop::EndOfSpeech { 0.0 } else { -2.0 },
     };
     candidates.iter().map(one).collect()
 }
 
 /// Index of the best candidate; the first of equal ones.
-pub fn best(candidates: &[ArOutput], words: &[Range<usize>]) -> usize {
-    let scores = score(candidates, words);
+pub fn best(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook<'_>) -> usize {
+    if candidates.len() < 2 {
+        return 0;
+    }
+    let scores = score(candidates, text, sound);
     (0..scores.len()).fold(0, |best, i| if scores[i].total() > scores[best].total() { i } else { best })
 }
 
@@ -84,7 +97,25 @@ mod tests {
             ArOutput { attention: reading(&[0, 0]), ..candidate(50, -1.8, end, 0) },
         ] {
             let candidates = [worse.clone(), usual.clone(), candidate(52, -2.5, end, 0)];
-            assert_eq!(best(&candidates, &[0..1, 1..2]), 1, "{worse:?}");
+            let text = SpokenText { symbols: &[5, 6], words: &[0..1, 1..2] };
+            let sound = FirstCodebook { centroids: &[0.0, 1.0, -1.0], width: 1 };
+            assert_eq!(best(&candidates, text, sound), 1, "{worse:?}");
         }
+    }
+    #[test]
+    fn who_says_a_phrase_twice_that_is_written_once_loses_to_who_does_not() {
+        let text = SpokenText { symbols: &[1, 2, 3, 4, 5, 6, 7, 8], words: &[0..4, 4..8] };
+        let sound = FirstCodebook { centroids: &[0.0, 1.0, -1.0, 0.5], width: 1 };
+        let say = |codes: &[i32], log_probability| {
+            let mut attention = TextAttention::new(1, 8);
+            attention.push(&[0.25; 8]);
+            let said = candidate(0, log_probability, ArStop::EndOfSpeech, 0);
+            ArOutput { codes: codes.to_vec(), attention, ..said }
+        };
+        let twice = [[1, 1, 2, 3, 1, 2, 2, 0], [1, 1, 2, 3, 1, 2, 2, 0]].concat();
+        let once = [[1, 1, 2, 3, 1, 2, 2, 0], [2, 3, 1, 1, 2, 0, 1, 2]].concat();
+        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], text, sound), 1);
+        let own = SpokenText { symbols: &[1, 2, 3, 4, 1, 2, 3, 4], ..text };
+        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], own, sound), 0);
     }
 }
