@@ -135,6 +135,20 @@ pub struct BundleParts {
     pub references: Vec<(String, Reference)>,
 }
 
+impl BundleParts {
+    /// Those of a bundle that is open; written again they say the same.
+    pub fn of(bundle: Bundle) -> Self {
+        let recorded = |voice: Voice| voice.reference.map(|reference| (voice.name, reference));
+        Self {
+            codec_dir: Path::new(&bundle.origin.absolute_path).join(CODEC),
+            references: bundle.voices.into_iter().filter_map(recorded).collect(),
+            manifest: BundleManifest { format_version: BUNDLE_VERSION, ..bundle.manifest },
+            ar: bundle.ar,
+            nar: bundle.nar,
+        }
+    }
+}
+
 /// Where a bundle was opened, and which one it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

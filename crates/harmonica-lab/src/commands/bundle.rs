@@ -21,18 +21,22 @@ const CLOSED_VOCABULARY_WORDS: usize = 200;
 /// Arguments of `bundle`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle"
+    after_help = "Examples: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle
+          harmonica-lab bundle --from runs/demo/bundle --evaluation runs/demo/eval/eval.json --output runs/demo/judged"
 )]
 pub(crate) struct BundleArguments {
     /// AR checkpoint
-    #[arg(long, value_name = "CKPT")]
-    ar: PathBuf,
+    #[arg(long, value_name = "CKPT", required_unless_present = "from")]
+    ar: Option<PathBuf>,
     /// NAR checkpoint
-    #[arg(long, value_name = "CKPT")]
-    nar: PathBuf,
+    #[arg(long, value_name = "CKPT", required_unless_present = "from")]
+    nar: Option<PathBuf>,
     /// Codec directory
-    #[arg(long, value_name = "DIR")]
-    codec: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "from")]
+    codec: Option<PathBuf>,
+    /// Instead of checkpoints and codec: a bundle, whose models, codec and voices stay as they are
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["ar", "nar", "codec"])]
+    from: Option<PathBuf>,
     /// Where the bundle goes
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -46,6 +50,28 @@ pub(crate) struct BundleArguments {
 
 fn config_of(checkpoint: &Checkpoint) -> Result<ExperimentConfig, Failure> {
     Ok(ConfigLoader::new().file(checkpoint.config_path()).load()?)
+}
+
+fn decode_settings(path: &Path) -> Result<DecodeConfig, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::error(format!("cannot read `{}`: {e}", path.display())))?;
+    let decode: DecodeConfig = serde_json::from_str(&text)
+        .map_err(|e| Failure::error(format!("`{}` holds no decode settings: {e}", path.display())))?;
+    match decode.problems().first() {
+        Some(problem) => Err(Failure::error(problem.message())),
+        None => Ok(decode),
+    }
+}
+
+/// The parts of a bundle that is there, with other decode settings where some are given.
+fn parts_of(bundle: &Path, decode: Option<&Path>) -> Result<BundleParts, Failure> {
+    let mut parts = BundleParts::of(Bundle::open(bundle)?);
+    if let Some(path) = decode {
+        parts.manifest.decode = decode_settings(path)?;
+        // It was found with the settings of before.
+        parts.manifest.evaluation = None;
+    }
+    Ok(parts)
 }
 
 /// Collects the parts of a bundle from two checkpoints.
@@ -69,19 +95,10 @@ pub(crate) fn collect(
     let open = harmonica_codec::open(codec)?;
     ar_contract.check_codec(open.spec(), open.fingerprint())?;
     ar_contract.check_text(&Vocab::english().fingerprint(), NORMALIZER_VERSION)?;
-    let decode: DecodeConfig = match decode {
+    let decode = match decode {
         None => config.decode.clone(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Failure::error(format!("cannot read `{}`: {e}", path.display())))?;
-            serde_json::from_str(&text)
-                .map_err(|e| Failure::error(format!("`{}` holds no decode settings: {e}", path.display())))?
-        }
+        Some(path) => decode_settings(path)?,
     };
-    let problems = decode.problems();
-    if let Some(problem) = problems.first() {
-        return Err(Failure::error(problem.message()));
-    }
     // The words of the corpus, where its cache is still there; a bundle without them does not warn.
     let cache = TokenCache::open(Path::new(&config.data.cache_dir), None).ok();
     let known_words = cache.as_ref().and_then(|cache| {
@@ -179,15 +196,27 @@ fn references(cache: &TokenCache, longest_frames: usize) -> Result<Vec<(String, 
 }
 
 pub(crate) fn run(arguments: &BundleArguments, out: Output) -> Result<(), Failure> {
-    let mut parts = collect(&arguments.ar, &arguments.nar, &arguments.codec, arguments.decode.as_deref())?;
+    let decode = arguments.decode.as_deref();
+    let mut parts = match (&arguments.from, &arguments.ar, &arguments.nar, &arguments.codec) {
+        (Some(bundle), ..) => parts_of(bundle, decode)?,
+        (None, Some(ar), Some(nar), Some(codec)) => collect(ar, nar, codec, decode)?,
+        _ => return Err(Failure::error("a bundle is made of --ar, --nar and --codec, or --from a bundle")),
+    };
     if let Some(path) = &arguments.evaluation {
         let record = gate::read(path)?;
         if record.config != parts.manifest.config {
             let message = format!(
-                "`{}` judged the configuration {}, these checkpoints come from {}; evaluate their own bundle",
+                "`{}` judged the configuration {}, these models come from {}; evaluate their own bundle",
                 path.display(),
                 record.config.as_str(),
                 parts.manifest.config.as_str()
+            );
+            return Err(Failure { code: 1, ..Failure::error(message) });
+        }
+        if record.decode.as_ref() != Some(&parts.manifest.decode) {
+            let message = format!(
+                "`{}` judged other decode settings than the bundle has, or none; evaluate it as it is, without --set, or give the settings as --decode",
+                path.display()
             );
             return Err(Failure { code: 1, ..Failure::error(message) });
         }
