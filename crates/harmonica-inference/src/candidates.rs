@@ -3,7 +3,7 @@
 //! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads.
 
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
-use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, FirstCodebook, SpokenText, best};
+use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, Centroids, SpokenText, best};
 use harmonica_model_core::{ArModel, ModelError};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ pub(crate) struct Draw<'a> {
     pub(crate) request: ArRequest<'a>,
     /// Ranges of symbols that are words.
     pub(crate) words: &'a [Range<usize>],
-    /// What codebook 1 sounds like.
-    pub(crate) sound: FirstCodebook<'a>,
+    /// What the codes sound like.
+    pub(crate) centroids: Centroids<'a>,
     pub(crate) seed: u64,
     pub(crate) n_candidates: usize,
 }
@@ -55,7 +55,7 @@ impl Draw<'_> {
             self.side_by_side(model, on_frame)
         }?;
         let text = SpokenText { symbols: self.request.text, words: self.words };
-        let chosen = best(&written, text, self.sound);
+        let chosen = best(&written, text, self.centroids);
         Ok((written.swap_remove(chosen), cancelled))
     }
 

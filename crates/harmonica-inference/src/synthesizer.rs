@@ -7,7 +7,7 @@ use crate::{
 use harmonica_audio::{Waveform, condition};
 use harmonica_codec::{AudioCodec, CodecTokens};
 use harmonica_config_schema::{AudioConfig, CodebookIndex, DecodeConfig, SpeakerConditioning};
-use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, FirstCodebook, LoopKind, NarDecoder};
+use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, LoopKind, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel, Prompt};
 use harmonica_runtime::{DevicePreference, open_device};
 use harmonica_text::{TextError, TextTokenizer, TextTokens, Vocab};
@@ -307,11 +307,10 @@ impl Synthesizer {
             speaker: speaker.id,
             prompt: read.first_codebook(),
         };
-        let sound = FirstCodebook {
-            centroids: self.codec.codebook_vectors(CodebookIndex::from_zero_based(0)),
-            width: self.codec.latent_width(),
-        };
-        let draw = Draw { config: &decode.ar, request: ar_request, words: &words, sound, seed, n_candidates };
+        let codebooks = self.codebooks();
+        let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
+        let config = &decode.ar;
+        let draw = Draw { config, request: ar_request, words: &words, centroids, seed, n_candidates };
         let (written, cancelled) = draw.run(&ar, on_frame)?;
         let frame_s = 1.0 / self.codec.spec().frame_rate_hz();
         warnings.extend(written.loops.iter().map(|event| {
@@ -337,11 +336,6 @@ impl Synthesizer {
                 StopReason::Loop
             }
         };
-        let n_codebooks = self.codec.spec().n_codebooks;
-        let codebooks: Vec<&[f32]> = (0..n_codebooks)
-            .map(|q| self.codec.codebook_vectors(CodebookIndex::from_zero_based(q)))
-            .collect();
-        let centroids = Centroids { codebooks: &codebooks, width: self.codec.latent_width() };
         // What the AR model already said of a transcript is not said twice.
         let read = self.reading(self.conditioning.nar, &tokens, speaker, &mut Vec::new())?;
         let filled = NarDecoder::new(decode.nar.clone(), seed).decode(

@@ -1,16 +1,13 @@
 //! Every command as programs call it: a failure is one object on stdout, with the exit code of the process.
 
+use crate::lab;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 /// Runs a command with `--json` that must fail, and gives the one JSON value that it prints.
 fn failure(dir: &Path, line: &str, code: i32) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harmonica-lab"));
-    let output = command.current_dir(dir).args(line.split_whitespace()).arg("--json").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{line}: {said}");
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let (ended_with, value, said) = lab(dir, &line.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(ended_with, Some(code), "{line}: {said}");
     assert_eq!(value["exit_code"], code, "{line}");
     let error = value["error"].as_str().unwrap_or_else(|| panic!("{line}: {value}"));
     assert!(!error.is_empty() && said.contains(error.lines().next().unwrap()), "{line}: {error}\n{said}");

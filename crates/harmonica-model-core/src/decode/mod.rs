@@ -17,4 +17,4 @@ pub(crate) use filter::draw;
 pub use guard::{LoopEvent, LoopKind, trailing_loop};
 pub use nar::{Centroids, NarDecoder, NarOutput};
 pub use ranking::{CandidateScore, best, score};
-pub use repeats::{FirstCodebook, SpokenText, likeness_of_neighbours};
+pub use repeats::SpokenText;

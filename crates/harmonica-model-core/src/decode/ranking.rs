@@ -3,10 +3,11 @@
 //! In: what the AR model wrote, several times; out: the index of the best. Scores are comparable within one text only.
 
 use crate::decode::ar::{ArOutput, ArStop};
-use crate::decode::repeats::{FirstCodebook, SpokenText, likeness_of_neighbours};
+use crate::decode::nar::Centroids;
+use crate::decode::repeats::{SpokenText, likeness_of_neighbours};
 
-/// Likeness that three quarters of 200 natural strings of digits stay below; a digit said twice reaches 0.75 in three quarters of 200.
-/// Both overlap, which does no harm: candidates of one text are compared, and the text's own likeness is in each of them.
+/// Likeness that three quarters of natural strings of digits hardly exceed (0.71); three quarters of those in which a digit is said
+/// twice reach 0.75 (docs/research-log.md, 2026-11-29). Both overlap, which does no harm: candidates of one text are compared, and the text's own likeness is in each of them.
 const USUAL_LIKENESS: f64 = 0.7;
 /// Nats for a likeness that is higher by 1.
 const NATS_PER_LIKENESS: f64 = 4.0;
@@ -36,7 +37,7 @@ impl CandidateScore {
 }
 
 /// Scores of all candidates of a text.
-pub fn score(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook<'_>) -> Vec<CandidateScore> {
+pub fn score(candidates: &[ArOutput], text: SpokenText<'_>, centroids: Centroids<'_>) -> Vec<CandidateScore> {
     let mut lengths: Vec<usize> = candidates.iter().map(|c| c.codes.len().max(1)).collect();
     lengths.sort_unstable();
     let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1) as f64;
@@ -45,7 +46,7 @@ pub fn score(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook
         duration: -(candidate.codes.len().max(1) as f64 / median).ln().abs(),
         loops: -0.5 * candidate.loops.len() as f64,
         repeats: -NATS_PER_LIKENESS
-            * (likeness_of_neighbours(&candidate.codes, sound, text) - USUAL_LIKENESS).max(0.0),
+            * (likeness_of_neighbours(&candidate.codes, centroids, text) - USUAL_LIKENESS).max(0.0),
         coverage: candidate.attention.coverage(text.words) - 1.0,
         ending: if candidate.stop == ArStop::EndOfSpeech { 0.0 } else { -2.0 },
     };
@@ -53,11 +54,11 @@ pub fn score(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook
 }
 
 /// Index of the best candidate; the first of equal ones.
-pub fn best(candidates: &[ArOutput], text: SpokenText<'_>, sound: FirstCodebook<'_>) -> usize {
+pub fn best(candidates: &[ArOutput], text: SpokenText<'_>, centroids: Centroids<'_>) -> usize {
     if candidates.len() < 2 {
         return 0;
     }
-    let scores = score(candidates, text, sound);
+    let scores = score(candidates, text, centroids);
     (0..scores.len()).fold(0, |best, i| if scores[i].total() > scores[best].total() { i } else { best })
 }
 
@@ -98,14 +99,14 @@ mod tests {
         ] {
             let candidates = [worse.clone(), usual.clone(), candidate(52, -2.5, end, 0)];
             let text = SpokenText { symbols: &[5, 6], words: &[0..1, 1..2] };
-            let sound = FirstCodebook { centroids: &[0.0, 1.0, -1.0], width: 1 };
-            assert_eq!(best(&candidates, text, sound), 1, "{worse:?}");
+            let centroids = Centroids { codebooks: &[&[0.0, 1.0, -1.0]], width: 1 };
+            assert_eq!(best(&candidates, text, centroids), 1, "{worse:?}");
         }
     }
     #[test]
     fn who_says_a_phrase_twice_that_is_written_once_loses_to_who_does_not() {
         let text = SpokenText { symbols: &[1, 2, 3, 4, 5, 6, 7, 8], words: &[0..4, 4..8] };
-        let sound = FirstCodebook { centroids: &[0.0, 1.0, -1.0, 0.5], width: 1 };
+        let centroids = Centroids { codebooks: &[&[0.0, 1.0, -1.0, 0.5]], width: 1 };
         let say = |codes: &[i32], log_probability| {
             let mut attention = TextAttention::new(1, 8);
             attention.push(&[0.25; 8]);
@@ -114,8 +115,8 @@ mod tests {
         };
         let twice = [[1, 1, 2, 3, 1, 2, 2, 0], [1, 1, 2, 3, 1, 2, 2, 0]].concat();
         let once = [[1, 1, 2, 3, 1, 2, 2, 0], [2, 3, 1, 1, 2, 0, 1, 2]].concat();
-        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], text, sound), 1);
+        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], text, centroids), 1);
         let own = SpokenText { symbols: &[1, 2, 3, 4, 1, 2, 3, 4], ..text };
-        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], own, sound), 0);
+        assert_eq!(best(&[say(&twice, -1.5), say(&once, -2.0)], own, centroids), 0);
     }
 }

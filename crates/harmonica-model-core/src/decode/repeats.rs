@@ -3,21 +3,13 @@
 //! In: codebook 1 of an utterance, its centroids, the text. Out: how alike the most alike neighbouring stretches are, from -1 to 1.
 //! Invariant: phrases that the text itself repeats at once do not count.
 
+use crate::decode::nar::Centroids;
 use std::ops::Range;
 
 /// Shortest phrase that is looked for, in characters of the text at the utterance's own pace: the shortest digits have three.
 const MIN_CHARS: f64 = 3.0;
 /// Least variance within a phrase, as a share of the utterance's: a held sound is no phrase.
 const MIN_VARIANCE: f64 = 0.3;
-
-/// Codebook 1 as it sounds.
-#[derive(Debug, Clone, Copy)]
-pub struct FirstCodebook<'a> {
-    /// Its centroids `[codebook_size, width]`.
-    pub centroids: &'a [f32],
-    /// Width of a centroid.
-    pub width: usize,
-}
 
 /// What is to be said.
 #[derive(Debug, Clone, Copy)]
@@ -58,15 +50,15 @@ impl SpokenText<'_> {
 ///
 /// # Panics
 /// If a code has no centroid.
-pub fn likeness_of_neighbours(codes: &[i32], sound: FirstCodebook<'_>, text: SpokenText<'_>) -> f64 {
+pub(crate) fn likeness_of_neighbours(codes: &[i32], centroids: Centroids<'_>, text: SpokenText<'_>) -> f64 {
     let n_frames = codes.len();
     let n_symbols = text.n_symbols();
     if n_symbols == 0 || n_frames < 2 {
         return 0.0;
     }
-    let frames = centred(codes, sound);
+    let frames = centred(codes, centroids);
     let of_frames = |value: fn(&f64) -> f64| {
-        prefix_sums(frames.chunks_exact(sound.width).map(|f| f.iter().map(value).sum()))
+        prefix_sums(frames.chunks_exact(centroids.width).map(|f| f.iter().map(value).sum()))
     };
     let (sums, squares) = (of_frames(|v| *v), of_frames(|v| v * v));
     let least_variance = MIN_VARIANCE * squares[n_frames] / frames.len() as f64;
@@ -78,10 +70,11 @@ pub fn likeness_of_neighbours(codes: &[i32], sound: FirstCodebook<'_>, text: Spo
         if own.iter().any(|frames| (0.4 * frames..=2.0 * frames).contains(&(lag as f64))) {
             continue;
         }
-        let neighbours = frames.chunks_exact(sound.width).zip(frames.chunks_exact(sound.width).skip(lag));
+        let neighbours =
+            frames.chunks_exact(centroids.width).zip(frames.chunks_exact(centroids.width).skip(lag));
         let products = prefix_sums(neighbours.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a * b).sum()));
         let mean =
-            |sums: &[f64], start: usize| (sums[start + lag] - sums[start]) / (lag * sound.width) as f64;
+            |sums: &[f64], start: usize| (sums[start + lag] - sums[start]) / (lag * centroids.width) as f64;
         for first in 0..=n_frames - 2 * lag {
             let second = first + lag;
             let (a, b) = (mean(&sums, first), mean(&sums, second));
@@ -95,9 +88,10 @@ pub fn likeness_of_neighbours(codes: &[i32], sound: FirstCodebook<'_>, text: Spo
 }
 
 /// Centroids of the codes `[T, width]`, without the utterance's mean, so that the colour of the voice does not count.
-fn centred(codes: &[i32], sound: FirstCodebook<'_>) -> Vec<f64> {
-    let FirstCodebook { centroids, width } = sound;
-    let rows: Vec<&[f32]> = codes.iter().map(|code| &centroids[*code as usize * width..][..width]).collect();
+fn centred(codes: &[i32], centroids: Centroids<'_>) -> Vec<f64> {
+    let Centroids { codebooks, width } = centroids;
+    let rows: Vec<&[f32]> =
+        codes.iter().map(|code| &codebooks[0][*code as usize * width..][..width]).collect();
     let mut mean = vec![0.0; width];
     for row in &rows {
         mean.iter_mut().zip(*row).for_each(|(sum, v)| *sum += f64::from(*v) / rows.len() as f64);
@@ -142,7 +136,7 @@ mod tests {
         let symbols: Vec<i32> = written.iter().flat_map(|s| [*s; 3]).collect();
         let words: Vec<Range<usize>> = (0..written.len()).map(|i| 3 * i..3 * i + 3).collect();
         let text = SpokenText { symbols: &symbols, words: &words };
-        likeness_of_neighbours(&codes, FirstCodebook { centroids: &centroids, width: 8 }, text)
+        likeness_of_neighbours(&codes, Centroids { codebooks: &[&centroids], width: 8 }, text)
     }
 
     #[test]
@@ -158,7 +152,7 @@ mod tests {
 
     #[test]
     fn held_sounds_and_very_short_utterances_are_no_repeats() {
-        let sound = FirstCodebook { centroids: &[0.0, 1.0, -1.0], width: 1 };
+        let sound = Centroids { codebooks: &[&[0.0, 1.0, -1.0]], width: 1 };
         let text = SpokenText { symbols: &[1, 2, 3, 4], words: &[0..4] };
         assert_eq!(likeness_of_neighbours(&[1; 40], sound, text), 0.0);
         assert_eq!(likeness_of_neighbours(&[], sound, text), 0.0);
