@@ -21,8 +21,8 @@ const CLOSED_VOCABULARY_WORDS: usize = 200;
 /// Arguments of `bundle`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle
-          harmonica-lab bundle --from runs/demo/bundle --evaluation runs/demo/eval.json --output runs/demo/judged"
+    after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle
+         harmonica-lab bundle --from runs/demo/bundle --evaluation runs/demo/eval.json --output runs/demo/judged"
 )]
 pub(crate) struct BundleArguments {
     /// AR checkpoint
