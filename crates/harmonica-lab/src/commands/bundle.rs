@@ -21,8 +21,7 @@ const CLOSED_VOCABULARY_WORDS: usize = 200;
 /// Arguments of `bundle`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle
-         harmonica-lab bundle --from runs/demo/bundle --evaluation runs/demo/eval.json --output runs/demo/judged"
+    after_help = "Example: harmonica-lab bundle --ar runs/demo/ar/step-00006000 --nar runs/demo/nar/step-00006000 --codec runs/demo/codec --output runs/demo/bundle"
 )]
 pub(crate) struct BundleArguments {
     /// AR checkpoint
@@ -34,7 +33,7 @@ pub(crate) struct BundleArguments {
     /// Codec directory
     #[arg(long, value_name = "DIR", required_unless_present = "from")]
     codec: Option<PathBuf>,
-    /// Instead of checkpoints and codec: a bundle, whose models, codec and voices stay as they are
+    /// Instead of checkpoints and codec: a bundle, whose models, codec and voices stay as they are, for another --decode or an --evaluation
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["ar", "nar", "codec"])]
     from: Option<PathBuf>,
     /// Where the bundle goes
