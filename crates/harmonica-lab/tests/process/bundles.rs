@@ -1,6 +1,6 @@
 //! A bundle from a bundle: its models stay byte for byte, what it says of itself changes.
 
-use crate::lab;
+use crate::program::lab;
 use serde_json::Value;
 use std::path::Path;
 

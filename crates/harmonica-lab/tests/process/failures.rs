@@ -1,6 +1,6 @@
 //! Every command as programs call it: a failure is one object on stdout, with the exit code of the process.
 
-use crate::lab;
+use crate::program::lab;
 use serde_json::Value;
 use std::path::Path;
 
