@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn held_sounds_and_very_short_utterances_are_no_repeats() {
         let sound = Centroids { codebooks: &[&[0.0, 1.0, -1.0]], width: 1 };
-        let text = SpokenText { symbols: &[1, 2, 3, 4], words: &[0..4] };
+        let text = SpokenText { symbols: &[1, 2, 3, 4], words: std::slice::from_ref(&(0..4)) };
         assert_eq!(likeness_of_neighbours(&[1; 40], sound, text), 0.0);
         assert_eq!(likeness_of_neighbours(&[], sound, text), 0.0);
         assert_eq!(likeness_of_neighbours(&[1, 2, 1], sound, text), 0.0);
