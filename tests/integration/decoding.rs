@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use harmonica_config_schema::{
     ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, PerCodebook, RandomStream,
 };
-use harmonica_inference::{Bundle, DecodeConfig, SynthesisRequest, SynthesizerBuilder};
+use harmonica_inference::{Bundle, DecodeConfig, StopReason, SynthesisRequest, SynthesizerBuilder};
 use harmonica_model_core::decode::{ArDecoder, ArRequest, ArStop, Centroids, NarDecoder, trailing_loop};
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::{Fixture, record, tiny_config};
@@ -147,12 +147,47 @@ fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
     let request = SynthesisRequest::new("abc def").seed(3).decode(decode.clone());
     let (one, two) = (synthesizer.speak(&request).unwrap(), synthesizer.speak(&request).unwrap());
     assert_eq!(one, two);
-    let mut heard = 0;
-    let stopped = synthesizer.speak_with_progress(&request, |n| {
-        heard = n;
-        n < 2
-    });
-    assert!(stopped.is_ok() && heard >= 2);
+    let alone = synthesizer.speak(&request.clone().decode(DecodeConfig { best_of: 1, ..decode })).unwrap();
+    assert!(alone.codes[0].len() > 2, "there is something to cancel");
+    // From outside of the pool candidates are drawn side by side, in it one after another.
+    for from_a_worker in [false, true] {
+        let speak = || {
+            let mut n_heard = 0;
+            let stopped = synthesizer.speak_with_progress(&request, |n| {
+                n_heard += 1;
+                n < 2
+            });
+            (stopped.unwrap(), n_heard)
+        };
+        let (stopped, n_heard) = if from_a_worker { rayon::scope(|_| speak()) } else { speak() };
+        let n = stopped.codes[0].len();
+        assert_eq!(stopped.stop, StopReason::Cancelled);
+        assert_eq!(stopped.codes[0], alone.codes[0][..n], "what the first candidate had by then");
+        assert!(n_heard >= 2 && (!from_a_worker || n == 2), "{n} frames, asked {n_heard} times");
+    }
+}
+
+/// A candidate that grows no longer than one before it asks, too: who waits for the clock is heard until all are written.
+#[test]
+fn whoever_cancels_late_among_several_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Fixture::new(dir.path(), Conditioning::Prefix);
+    let bundle = dir.path().join("bundle");
+    Bundle::write(&crate::bundle::parts(&f, dir.path()), &bundle).unwrap();
+    let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
+    let mut decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
+    decode.ar.temperature = 1.0;
+    let request = SynthesisRequest::new("abc def").seed(3).decode(decode.clone());
+    let mut lengths = Vec::new();
+    synthesizer
+        .speak_with_progress(&request, |n| {
+            lengths.push(n);
+            true
+        })
+        .unwrap();
+    assert!(lengths.windows(2).all(|pair| pair[0] <= pair[1]), "{lengths:?}");
+    let longest = lengths[lengths.len() - 1];
+    assert!(lengths.len() > longest, "asked {} times, the longest has {longest} frames", lengths.len());
 }
 
 /// Each worker of the pool waited for threads whose matrix products waited for a worker, for ever.

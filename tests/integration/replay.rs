@@ -3,8 +3,8 @@
 use crate::bundle::parts;
 use harmonica_config_schema::Conditioning;
 use harmonica_inference::{
-    Bundle, DevicePreference, InferenceError, ReplayManifest, StopReason, SynthesisRequest, Synthesizer,
-    SynthesizerBuilder,
+    Bundle, DecodeConfig, DevicePreference, InferenceError, ReplayManifest, StopReason, SynthesisRequest,
+    Synthesizer, SynthesizerBuilder,
 };
 use harmonica_tests::Fixture;
 use std::path::{Path, PathBuf};
@@ -175,12 +175,16 @@ fn cancelled_speech_is_cancelled_again_at_the_same_frame() {
     let dir = tempfile::tempdir().unwrap();
     let (bundle, _) = bundles(dir.path());
     let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
-    let request = request(&synthesizer);
-    let speech = synthesizer.speak_with_progress(&request, |n| n < 3).unwrap();
-    assert_eq!(speech.stop, StopReason::Cancelled);
-    let manifest = ReplayManifest::new(&synthesizer, &request, &speech, Path::new("out.wav")).unwrap();
-    let replay = manifest.replay(&synthesizer).unwrap();
-    assert!(replay.is_reproduced() && replay.record == manifest.speech);
+    for best_of in [1, 4] {
+        let mut decode = DecodeConfig { best_of, ..synthesizer.decode_config().clone() };
+        decode.ar.temperature = 1.0;
+        let request = request(&synthesizer).decode(decode);
+        let speech = synthesizer.speak_with_progress(&request, |n| n < 3).unwrap();
+        assert_eq!(speech.stop, StopReason::Cancelled);
+        let manifest = ReplayManifest::new(&synthesizer, &request, &speech, Path::new("out.wav")).unwrap();
+        let replay = manifest.replay(&synthesizer).unwrap();
+        assert!(replay.is_reproduced() && replay.record == manifest.speech, "best of {best_of}");
+    }
 }
 
 /// Not a test by itself: the process with another number of threads. Without the variables that name its work it does nothing.

@@ -1,6 +1,7 @@
 //! Several utterances of one text, side by side, of which the best is kept.
 //!
-//! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads.
+//! Invariant: candidate 0 is what a request for one utterance gives; the result does not depend on the threads. Cancelled, it is the
+//! beginning of candidate 0: how far the others came depends on the threads, and stretches of different length cannot be ranked.
 
 use harmonica_config_schema::{ArDecodeConfig, RandomStream};
 use harmonica_model_core::decode::{ArDecoder, ArOutput, ArRequest, Centroids, SpokenText, best};
@@ -39,7 +40,8 @@ impl Draw<'_> {
         decoder.decode(model, &self.request, self.seed_of(candidate), on_frame)
     }
 
-    /// The best of all candidates, and whether `on_frame`, which hears of the longest one, cancelled them.
+    /// The best of all candidates, and whether `on_frame` cancelled them. It hears the length of the longest one whenever any of
+    /// them grows, so that who gives up by the clock is asked until all are written.
     ///
     /// # Errors
     /// A text that the model has no positions for.
@@ -55,7 +57,7 @@ impl Draw<'_> {
             self.side_by_side(model, on_frame)
         }?;
         let text = SpokenText { symbols: self.request.text, words: self.words };
-        let chosen = best(&written, text, self.centroids);
+        let chosen = if cancelled { 0 } else { best(&written, text, self.centroids) };
         Ok((written.swap_remove(chosen), cancelled))
     }
 
@@ -67,16 +69,14 @@ impl Draw<'_> {
         mut on_frame: impl FnMut(usize) -> bool,
     ) -> Result<(Vec<ArOutput>, bool), ModelError> {
         let (mut longest, mut cancelled) = (0, false);
-        let mut draw = |candidate| {
-            self.decode(model, candidate, |n| {
-                if !cancelled {
-                    longest = n.max(longest);
-                    cancelled = !on_frame(longest);
-                }
+        let mut written = Vec::new();
+        while written.len() < self.n_candidates.max(1) && !cancelled {
+            written.push(self.decode(model, written.len(), |n| {
+                longest = n.max(longest);
+                cancelled = !on_frame(longest);
                 !cancelled
-            })
-        };
-        let written = (0..self.n_candidates.max(1)).map(&mut draw).collect::<Result<_, _>>()?;
+            })?);
+        }
         Ok((written, cancelled))
     }
 
@@ -99,7 +99,9 @@ impl Draw<'_> {
                 .map(|(thread, model)| {
                     let (heard, is_cancelled) = (heard.clone(), &is_cancelled);
                     scope.spawn(move || {
-                        let mine = (thread..self.n_candidates).step_by(n_threads);
+                        // Candidate 0 is begun whatever happens: it is what a cancelled request gives.
+                        let is_wanted = |n: &usize| *n == 0 || !is_cancelled.load(Ordering::Relaxed);
+                        let mine = (thread..self.n_candidates).step_by(n_threads).take_while(is_wanted);
                         let decode = |candidate: usize| {
                             self.decode(&model, candidate, |n| {
                                 // Nobody listens any more once the result is certain.
@@ -114,9 +116,9 @@ impl Draw<'_> {
             drop(heard);
             let mut longest = 0;
             for n in frames {
-                if n > longest && !cancelled {
-                    longest = n;
-                    cancelled = !on_frame(n);
+                if !cancelled {
+                    longest = n.max(longest);
+                    cancelled = !on_frame(longest);
                     is_cancelled.store(cancelled, Ordering::Relaxed);
                 }
             }

@@ -6,8 +6,8 @@
 //! number of threads.
 
 use crate::{
-    BundleOrigin, DevicePreference, InferenceError, Speech, StopReason, SynthesisRequest, Synthesizer,
-    SynthesizerBuilder,
+    BundleOrigin, DecodeConfig, DevicePreference, InferenceError, Speech, StopReason, SynthesisRequest,
+    Synthesizer, SynthesizerBuilder,
 };
 use harmonica_audio::wav_bytes;
 use harmonica_runtime::platform;
@@ -328,10 +328,16 @@ impl ReplayManifest {
     /// Another bundle than the one that spoke; a request that this version refuses.
     pub fn replay(&self, synthesizer: &Synthesizer) -> Result<Replay, InferenceError> {
         self.check_bundle(synthesizer)?;
-        // Who cancelled a speech decided its length: it is cancelled again at the same frame.
+        // Who cancelled a speech decided its length. It was the first candidate, which is drawn alone up to the same frame: the others
+        // would be cancelled with it.
         let was_cancelled = self.speech.stop == StopReason::Cancelled;
         let goes_on = |n: usize| !was_cancelled || n < self.speech.n_frames;
-        let speech = synthesizer.speak_with_progress(&self.request, goes_on)?;
+        let mut request = self.request.clone();
+        if was_cancelled {
+            let decode = request.decode.as_ref().unwrap_or(synthesizer.decode_config());
+            request.decode = Some(DecodeConfig { best_of: 1, ..decode.clone() });
+        }
+        let speech = synthesizer.speak_with_progress(&request, goes_on)?;
         let now = Self::new(synthesizer, &self.request, &speech, Path::new(&self.speech.wav))?;
         let (was, is) = (&self.speech, &now.speech);
         let differences = [
@@ -363,7 +369,7 @@ fn read_label(bytes: &[u8]) -> Result<Label, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DecodeConfig, Waveform};
+    use crate::Waveform;
 
     fn speech() -> Speech {
         Speech {

@@ -9,7 +9,7 @@ use harmonica_codec::{AudioCodec, CodecTokens};
 use harmonica_config_schema::{AudioConfig, CodebookIndex, DecodeConfig, SpeakerConditioning};
 use harmonica_model_core::decode::{ArRequest, ArStop, Centroids, LoopKind, NarDecoder};
 use harmonica_model_core::{ArModel, CodecGeometry, NarModel, Prompt};
-use harmonica_runtime::{DevicePreference, open_device};
+use harmonica_runtime::{DevicePreference, OpenDevice, open_device};
 use harmonica_text::{TextError, TextTokenizer, TextTokens, Vocab};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -117,7 +117,8 @@ impl Synthesizer {
     /// Weights that do not fit their configuration; a device that is not there.
     pub fn from_bundle(bundle: Bundle, device: DevicePreference) -> Result<Self, InferenceError> {
         let preference = device.resolved();
-        let device = open_device(device)?.device;
+        let OpenDevice { device, name, reason } = open_device(device)?;
+        tracing::info!("device {name} ({reason})");
         let Bundle { origin, manifest, ar, nar, codec, voices } = bundle;
         let max_reference_frames = manifest.longest_reference();
         let geometry = geometry(codec.as_ref());
@@ -283,7 +284,9 @@ impl Synthesizer {
         self.speak_with_progress(request, |_| true)
     }
 
-    /// Says a request; `on_frame` hears how many codec frames are written and returns false to cancel.
+    /// Says a request; `on_frame` hears how many codec frames are written and returns false to cancel. Of several candidates
+    /// (`best_of`) it hears the longest one's whenever one of them grows, so that the same number may come again; a cancelled request
+    /// says what the first candidate had by then.
     ///
     /// # Errors
     /// As [`Self::speak`].

@@ -29,7 +29,7 @@ pub enum RuntimeError {
 /// A device as asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DevicePreference {
-    /// The best one that is compiled in.
+    /// The processor where it is compiled in, else the first backend that is.
     #[default]
     Auto,
     /// The processor.
