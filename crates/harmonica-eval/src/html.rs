@@ -2,8 +2,8 @@
 
 use crate::picture::{base64, chart_svg, heat_map_svg, spectrogram_bmp};
 use crate::report::{
-    ReportInput, RunCurves, best_words, codebooks_table, criteria_table, means_table, opinions_table,
-    similarity_table, sitting_words, systems_table,
+    ReportInput, RunCurves, codebooks_table, criteria_table, failures_table, means_table, opinions_table,
+    run_words, similarity_table, systems_table,
 };
 use harmonica_audio::{Waveform, load, wav_bytes};
 use harmonica_config_schema::record::{
@@ -99,7 +99,7 @@ fn curves(run: &RunCurves) -> String {
         chart_svg(&format!("{model}: effective codes, share of the targets'"), &used, &marks),
         escape(&verdicts.join(", "))
     );
-    for words in best_words(run).into_iter().chain(run.sittings.iter().map(sitting_words)) {
+    for words in run_words(run) {
         out.push_str(&format!("<p>{}</p>", escape(&words)));
     }
     out.push_str(&heat_maps(&model, &validations));
@@ -203,6 +203,11 @@ fn evaluation(record: &EvaluationRecord, root: &Path) -> String {
     if let Some(criteria) = &record.criteria {
         out.push_str("<h3>Criteria</h3>");
         out.push_str(&table(criteria_table(criteria)));
+    }
+    let (header, failed) = failures_table(record);
+    if !failed.is_empty() {
+        out.push_str("<h3>Failures</h3>");
+        out.push_str(&table((header, failed)));
     }
     out.push_str("<h3>Listen</h3><div class=\"wide\"><table><tr><th>text</th>");
     for system in &record.systems {

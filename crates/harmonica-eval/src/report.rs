@@ -3,11 +3,17 @@
 use crate::EvalError;
 use crate::html;
 use harmonica_config_schema::record::{
-    AttentionMetrics, BestValidation, CriterionRecord, EvaluationRecord, Interval, MetricsLine, RunManifest,
-    SimilarityRecord, Sitting, SystemEvaluation, SystemSimilarity, ValidationMetrics,
+    AttentionMetrics, BestValidation, CodebookMetrics, CriterionRecord, EvaluationRecord, FailureFinding,
+    Interval, JudgedUtterance, MetricsLine, RunManifest, SimilarityRecord, Sitting, SystemEvaluation,
+    SystemSimilarity, ValidationMetrics,
 };
 use harmonica_storage::{make_directory, publish};
 use std::path::{Path, PathBuf};
+
+/// Most validations that `report.md` lists of a run.
+const N_VALIDATIONS: usize = 20;
+/// Most failed utterances that a report lists.
+const N_FAILURES: usize = 60;
 
 /// What a run left behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +28,8 @@ pub struct RunCurves {
     pub best: Option<BestValidation>,
     /// The processes that trained it; none if they were not recorded.
     pub sittings: Vec<Sitting>,
+    /// What is damaged or missing in its records, in words.
+    pub problems: Vec<String>,
 }
 
 /// Everything a report tells of.
@@ -61,20 +69,89 @@ pub(crate) fn percent(value: Option<f64>) -> String {
 }
 
 /// Which checkpoint is the best one, and why.
-pub(crate) fn best_words(run: &RunCurves) -> Option<String> {
+fn best_words(run: &RunCurves) -> Option<String> {
     let best = run.best.as_ref()?;
     let kept = best
         .checkpoint
         .as_ref()
         .map_or_else(|| "no checkpoint is kept of it".to_owned(), |c| format!("kept as {}", c.display()));
+    let why = best.chosen_by.as_ref().map_or_else(String::new, |why| format!(", chosen by {why}"));
     Some(format!(
-        "Best after {} updates: validation cross-entropy {:.4}; {kept}.",
+        "Best after {} updates: validation cross-entropy {:.4}{why}; {kept}.",
         best.update, best.cross_entropy
     ))
 }
 
+/// What of a run's records could not be read, so that nobody takes what is shown for all there is.
+fn problem_words(run: &RunCurves) -> impl Iterator<Item = String> {
+    run.problems.iter().map(|problem| format!("Not all of this run can be read: {problem}."))
+}
+
+/// All that is said of a run in sentences.
+pub(crate) fn run_words(run: &RunCurves) -> Vec<String> {
+    best_words(run)
+        .into_iter()
+        .chain(problem_words(run))
+        .chain(run.sittings.iter().map(sitting_words))
+        .collect()
+}
+
+/// Header and rows of a run's curves as a table: at most [`N_VALIDATIONS`] validations, the first and the last among them.
+fn curves_table(run: &RunCurves) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let all: Vec<&ValidationMetrics> = run
+        .metrics
+        .iter()
+        .filter_map(|line| match line {
+            MetricsLine::Validation(validation) => Some(validation),
+            _ => None,
+        })
+        .collect();
+    let best = run.best.as_ref().map(|best| best.update);
+    let last = all.len().saturating_sub(1);
+    let every = last.div_ceil(N_VALIDATIONS - 1).max(1);
+    let row = |(_, v): (usize, &&ValidationMetrics)| {
+        let of_each = |pick: &dyn Fn(&CodebookMetrics) -> f64| {
+            v.codebooks.iter().map(|c| format!("{:.2}", pick(c))).collect::<Vec<_>>().join(" ")
+        };
+        vec![
+            format!("{}{}", v.update, if best == Some(v.update) { " (best)" } else { "" }),
+            format!("{:.4}", v.cross_entropy),
+            of_each(&|c| c.cross_entropy),
+            of_each(&|c| c.effective_codes_ratio),
+            v.verdict.verdict.clone(),
+        ]
+    };
+    let is_shown =
+        |(i, v): &(usize, &&ValidationMetrics)| i % every == 0 || *i == last || best == Some(v.update);
+    let header =
+        vec!["updates", "cross-entropy", "of each codebook", "effective codes of each, share", "verdict"];
+    (header, all.iter().enumerate().filter(is_shown).map(row).collect())
+}
+
+/// Header and rows of the table of failures: each utterance with what was measured.
+pub(crate) fn failures_table(evaluation: &EvaluationRecord) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let finding = |f: &FailureFinding| {
+        let place = f.start_s.zip(f.end_s);
+        let place = place.map_or_else(String::new, |(from, to)| format!(", {from:.2} s to {to:.2} s"));
+        format!("{}: {} {:.2} {} (limit {:.2}){place}", f.failure, f.measure, f.value, f.unit, f.threshold)
+    };
+    let row = |(system, u): (&str, &JudgedUtterance)| {
+        let reasons: Vec<String> = u.failure_findings.iter().map(finding).collect();
+        let reasons = if reasons.is_empty() { u.failures.join(", ") } else { reasons.join("; ") };
+        vec![system.to_owned(), u.id.clone(), u.text.clone(), u.heard.clone().unwrap_or_default(), reasons]
+    };
+    let all = evaluation.systems.iter().flat_map(|s| s.utterances.iter().map(|u| (s.system.as_str(), u)));
+    let failed: Vec<_> = all.filter(|(_, u)| !u.failures.is_empty()).collect();
+    let mut rows: Vec<Vec<String>> = failed.iter().take(N_FAILURES).copied().map(row).collect();
+    if let Some(n @ 1..) = failed.len().checked_sub(N_FAILURES) {
+        let more = format!("{n} more are in eval.json");
+        rows.push(vec![String::new(), String::new(), more, String::new(), String::new()]);
+    }
+    (vec!["system", "utterance", "text", "heard", "why it failed"], rows)
+}
+
 /// Where and how long a process trained.
-pub(crate) fn sitting_words(sitting: &Sitting) -> String {
+fn sitting_words(sitting: &Sitting) -> String {
     let e = &sitting.environment;
     let known = |value: Option<&str>| value.unwrap_or("not recorded").to_owned();
     let to = sitting.to_update.map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -279,9 +356,11 @@ pub fn report_markdown(input: &ReportInput) -> String {
             one_line(m.config.as_str()),
             if m.stopped.is_empty() { "it did not finish".to_owned() } else { one_line(&m.stopped) }
         ));
-        for words in best_words(run).into_iter().chain(run.sittings.iter().map(sitting_words)) {
+        for words in run_words(run) {
             out.push_str(&format!("{}\n\n", one_line(&words)));
         }
+        out.push_str(&markdown_table(curves_table(run)));
+        out.push('\n');
         if let Some(MetricsLine::Validation(v)) =
             run.metrics.iter().rev().find(|l| matches!(l, MetricsLine::Validation(_)))
         {
@@ -312,6 +391,11 @@ pub fn report_markdown(input: &ReportInput) -> String {
             one_line(evaluation.suite_fingerprint.as_str())
         ));
         out.push_str(&markdown_table(systems_table(evaluation)));
+        let (header, failed) = failures_table(evaluation);
+        if !failed.is_empty() {
+            out.push_str("\n### Failures\n\n");
+            out.push_str(&markdown_table((header, failed)));
+        }
         out.push_str("\n### Means over utterances\n\n");
         out.push_str(&markdown_table(means_table(evaluation)));
         if let Some(similarity) = &evaluation.similarity {
@@ -407,6 +491,7 @@ mod tests {
                 samples: Vec::new(),
                 best: None,
                 sittings: Vec::new(),
+                problems: vec![HOSTILE.into()],
             }],
             evaluation: Some(EvaluationRecord {
                 format_version: 1,
@@ -434,10 +519,51 @@ mod tests {
         let html = report_html(&input);
         assert!(!html.contains("<b>") && !html.contains("<B>"), "{html}");
         let tables = report_markdown(&input);
-        for line in tables.lines().filter(|line| line.starts_with('|')) {
-            let n_cells = line.replace("\\|", "").matches('|').count();
-            assert!(n_cells == 9 || n_cells == 8, "{line}");
+        let n_cells = |line: &str| line.replace("\\|", "").matches('|').count();
+        let lines: Vec<&str> = tables.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair.iter().all(|line| line.starts_with('|'))) {
+            assert_eq!(n_cells(pair[0]), n_cells(pair[1]), "{pair:?}");
         }
+        assert!(lines.iter().filter(|line| line.starts_with('|')).count() > 10);
+    }
+
+    #[test]
+    fn every_failure_is_listed_with_what_was_measured() {
+        let mut record = input(Vec::new()).evaluation.unwrap();
+        let finding = FailureFinding {
+            failure: "silence".into(),
+            measure: "longest pause".into(),
+            value: 2.5,
+            threshold: 1.5,
+            unit: "s".into(),
+            start_s: Some(0.5),
+            end_s: Some(3.0),
+        };
+        let failed = |id: String| JudgedUtterance {
+            id,
+            failures: vec!["silence".into()],
+            failure_findings: vec![finding.clone()],
+            ..crate::judgement::unmeasured("", "one", 1.0)
+        };
+        let whole = crate::judgement::unmeasured("", "two", 1.0);
+        record.systems[0].utterances = vec![whole, failed("u1".into())];
+        let (_, rows) = failures_table(&record);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0][4], "silence: longest pause 2.50 s (limit 1.50), 0.50 s to 3.00 s");
+        record.systems[0].utterances.extend((0..N_FAILURES).map(|i| failed(format!("v{i}"))));
+        let (_, rows) = failures_table(&record);
+        assert_eq!((rows.len(), rows[N_FAILURES][2].as_str()), (N_FAILURES + 1, "1 more are in eval.json"));
+    }
+
+    #[test]
+    fn curves_of_long_runs_keep_their_first_last_and_best_validation() {
+        let mut run = input((1..=101).map(|update| validation(update, &[1.0])).collect()).runs.remove(0);
+        run.best = Some(BestValidation { update: 42, cross_entropy: 1.0, chosen_by: None, checkpoint: None });
+        let (_, rows) = curves_table(&run);
+        assert!(rows.len() <= N_VALIDATIONS + 2, "{}", rows.len());
+        assert_eq!((rows[0][0].as_str(), rows[rows.len() - 1][0].as_str()), ("1", "101"));
+        assert!(rows.iter().any(|row| row[0] == "42 (best)"));
+        assert_eq!(curves_table(&input(Vec::new()).runs[0]).1.len(), 0);
     }
 
     #[test]

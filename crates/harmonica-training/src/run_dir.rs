@@ -199,10 +199,10 @@ impl RunDir {
         Ok(sync(&self.root.join("metrics.jsonl"))?)
     }
 
-    /// All lines of `metrics.jsonl`.
+    /// All lines of `metrics.jsonl` that can be read; [`RunReading`](crate::RunReading) says how many cannot.
     pub fn metrics(&self) -> Vec<MetricsLine> {
-        let text = std::fs::read_to_string(self.root.join("metrics.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let bytes = std::fs::read(self.root.join("metrics.jsonl")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Updates of which metrics or a checkpoint tell that they were done.
@@ -217,7 +217,16 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub(crate) fn truncate_metrics(&self, update: u64) -> Result<(), TrainingError> {
-        let text = std::fs::read_to_string(self.root.join("metrics.jsonl")).unwrap_or_default();
+        let path = self.root.join("metrics.jsonl");
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                // What cannot be read is not replaced.
+                return Err(StorageError::Write { path, source: error }.into());
+            }
+            read => read.unwrap_or_default(),
+        };
+        // A damaged byte costs its line, not the file.
+        let text = String::from_utf8_lossy(&bytes);
         let is_kept =
             |line: &str| serde_json::from_str::<MetricsLine>(line).is_ok_and(|l| l.update() <= update);
         let kept: String =
@@ -235,4 +244,27 @@ impl RunDir {
 /// Name of the checkpoint after `update` updates.
 pub(crate) fn step_name(update: u64) -> String {
     format!("step-{update:08}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_byte_of_the_metrics_costs_its_line_and_not_those_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path()).unwrap();
+        let line = |update: u64| {
+            let verdict = r#""verdict":{"verdict":"healthy","reasons":[]}"#;
+            format!(
+                r#"{{"kind":"validation","update":{update},"ema":true,"cross_entropy":2.0,"codebooks":[],{verdict}}}"#
+            ) + "\n"
+        };
+        let bytes = [line(1).as_bytes(), b"\xff\n", line(2).as_bytes(), line(3).as_bytes()].concat();
+        std::fs::write(dir.path().join("metrics.jsonl"), bytes).unwrap();
+        let updates = |run: &RunDir| run.metrics().iter().map(MetricsLine::update).collect::<Vec<_>>();
+        assert_eq!(updates(&run), [1, 2, 3]);
+        run.truncate_metrics(2).unwrap();
+        assert_eq!(updates(&run), [1, 2]);
+    }
 }

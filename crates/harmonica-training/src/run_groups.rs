@@ -42,7 +42,12 @@ mod tests {
     fn run(path: &str, model: &str, cache: &str, best: Option<f64>) -> RunSummary {
         let fingerprint = |text: &str| Fingerprint::of_bytes(text.as_bytes());
         RunSummary {
-            best: best.map(|cross_entropy| BestValidation { update: 9, cross_entropy, checkpoint: None }),
+            best: best.map(|cross_entropy| BestValidation {
+                update: 9,
+                cross_entropy,
+                chosen_by: None,
+                checkpoint: None,
+            }),
             codec: Some(fingerprint("codec")),
             ..RunSummary::unread(path.into(), model.into(), fingerprint(path), fingerprint(cache))
         }

@@ -11,7 +11,7 @@ use harmonica_config_schema::record::{
     BestRecord, BestValidation, EnvironmentRecord, MetricsLine, ProvenanceRecord, RunManifest, RunState,
     RunSummary, STOPPED_AT_MAX_UPDATES, Sitting, UnreadableRun, ValidationMetrics, ValidationPoint,
 };
-use harmonica_config_schema::{Fingerprint, Place, UtcTime, flat_keys};
+use harmonica_config_schema::{BestRule, Fingerprint, Place, UtcTime, flat_keys};
 use harmonica_model_core::InterfaceContract;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,6 +60,7 @@ impl RunReading {
             .as_ref()
             .and_then(|keys| keys.get(&format!("training.{}.max_updates", manifest.model))?.as_u64());
         let logged = metrics.iter().map(MetricsLine::update).max();
+        let best = best_validation(dir, best, &validations, &mut problems);
         let summary = RunSummary {
             path: dir.to_owned(),
             state: state(dir, &manifest, sittings.as_deref()),
@@ -69,7 +70,7 @@ impl RunReading {
             updates: logged.into_iter().chain(run.checkpoints()).max().unwrap_or(0),
             max_updates,
             last: last.map(|v| ValidationPoint { update: v.update, cross_entropy: v.cross_entropy }),
-            best: best_validation(dir, best, &validations),
+            best,
             verdict: last.map(|v| v.verdict.clone()),
             config: manifest.config,
             cache: manifest.cache,
@@ -160,18 +161,35 @@ fn state(dir: &Path, manifest: &RunManifest, sittings: Option<&[Sitting]>) -> Ru
     }
 }
 
-/// What `best.json` says, else the lowest validation, of which no checkpoint is known.
+/// The validation that `best.json` names, else the one of lowest cross-entropy, of which no checkpoint is known.
 fn best_validation(
     dir: &Path,
     record: Option<BestRecord>,
     validations: &[&ValidationMetrics],
+    problems: &mut Vec<String>,
 ) -> Option<BestValidation> {
-    if let Some(best) = record {
-        let checkpoint = Some(dir.join(best.checkpoint)).filter(|checkpoint| checkpoint.is_dir());
-        return Some(BestValidation { update: best.update, cross_entropy: best.value, checkpoint });
-    }
-    let lowest = validations.iter().min_by(|a, b| a.cross_entropy.total_cmp(&b.cross_entropy))?;
-    Some(BestValidation { update: lowest.update, cross_entropy: lowest.cross_entropy, checkpoint: None })
+    let Some(best) = record else {
+        let (lowest, cross_entropy) = BestRule::default().best(validations.iter().copied())?;
+        return Some(BestValidation {
+            update: lowest.update,
+            cross_entropy,
+            chosen_by: None,
+            checkpoint: None,
+        });
+    };
+    let is_cross_entropy = best.rule == BestRule::default();
+    // A run that was killed may have validated twice after the same update.
+    let measured = validations.iter().rev().find(|v| v.update == best.update).map(|v| v.cross_entropy);
+    let Some(cross_entropy) = measured.or(is_cross_entropy.then_some(best.value)) else {
+        problems.push(format!(
+            "metrics.jsonl has no validation of update {}, which best.json names",
+            best.update
+        ));
+        return None;
+    };
+    let chosen_by = (!is_cross_entropy).then(|| format!("{}: {:.4}", best.criterion, best.value));
+    let checkpoint = Some(dir.join(best.checkpoint)).filter(|checkpoint| checkpoint.is_dir());
+    Some(BestValidation { update: best.update, cross_entropy, chosen_by, checkpoint })
 }
 
 /// What the newest readable contract says.
@@ -199,6 +217,8 @@ fn when(dir: &Path, sittings: Option<&[Sitting]>) -> Option<UtcTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use harmonica_config_schema::BestMetric;
+    use harmonica_config_schema::record::FORMAT_VERSION;
 
     fn manifest(stopped: &str) -> String {
         format!(
@@ -240,13 +260,39 @@ mod tests {
         let run = RunReading::open(dir.path()).unwrap();
         let found = &run.summary;
         assert_eq!((found.updates, found.max_updates, &found.state), (9, Some(9), &RunState::Finished));
-        let best = BestValidation { update: 6, cross_entropy: 2.0, checkpoint: None };
+        let best = BestValidation { update: 6, cross_entropy: 2.0, chosen_by: None, checkpoint: None };
         assert_eq!(found.best, Some(best));
         assert_eq!(found.last, Some(ValidationPoint { update: 9, cross_entropy: 2.25 }));
         assert_eq!(run.validations().count(), 3);
         assert_eq!(found.problems.len(), 2, "{:?}", found.problems);
         assert!(found.problems[0].contains("the first is line 2"), "{:?}", found.problems);
         assert!(found.problems[1].contains("best.json is damaged"), "{:?}", found.problems);
+    }
+
+    #[test]
+    fn a_best_checkpoint_that_was_chosen_by_another_figure_shows_its_cross_entropy() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
+        write("run.json", &manifest(""));
+        write("config.toml", "");
+        write("metrics.jsonl", &format!("{}\n{}\n", validation(3, 2.5), validation(6, 2.0)));
+        let rule = BestRule { metric: BestMetric::Top10Accuracy, ..BestRule::default() };
+        let best = |update: u64| BestRecord {
+            format_version: FORMAT_VERSION,
+            update,
+            checkpoint: "step".into(),
+            criterion: rule.words(),
+            rule,
+            value: 0.625,
+        };
+        write("best.json", &serde_json::to_string(&best(3)).unwrap());
+        let found = RunReading::open(dir.path()).unwrap().summary.best.unwrap();
+        assert_eq!((found.update, found.cross_entropy), (3, 2.5));
+        assert_eq!(found.chosen_by.unwrap(), format!("{}: 0.6250", rule.words()));
+        write("best.json", &serde_json::to_string(&best(4)).unwrap());
+        let summary = RunReading::open(dir.path()).unwrap().summary;
+        assert_eq!(summary.best, None, "an accuracy is not shown as a cross-entropy");
+        assert!(summary.problems[0].contains("no validation of update 4"), "{:?}", summary.problems);
     }
 
     #[test]

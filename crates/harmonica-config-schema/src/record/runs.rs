@@ -47,8 +47,11 @@ pub struct ValidationPoint {
 pub struct BestValidation {
     /// Updates done.
     pub update: u64,
-    /// Mean cross-entropy over all codebooks, in nats a token.
+    /// Mean cross-entropy over all codebooks at that validation, in nats a token, whatever the run chose it by.
     pub cross_entropy: f64,
+    /// What the run chose it by and the winning value; none where that was this cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<String>,
     /// Its checkpoint, if it is there.
     pub checkpoint: Option<PathBuf>,
 }

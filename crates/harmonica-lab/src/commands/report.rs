@@ -7,6 +7,7 @@ use harmonica_config_schema::record::EvaluationRecord;
 use harmonica_config_schema::{ConfigDiff, ConfigLoader, ExperimentConfig};
 use harmonica_eval::{ReportInput, RunCurves, write_report};
 use harmonica_training::{RunDir, RunReading};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `report`.
@@ -45,11 +46,53 @@ fn curves(dir: &Path) -> Result<Option<RunCurves>, Failure> {
         })
         .collect();
     samples.sort();
-    let (best, sittings) = match RunReading::open(dir) {
-        Ok(reading) => (reading.summary.best, reading.sittings),
-        Err(_) => (None, Vec::new()),
+    let RunReading { summary, sittings, metrics, .. } =
+        RunReading::open(dir).map_err(|e| Failure::error(format!("`{}` {}", e.path.display(), e.reason)))?;
+    Ok(Some(RunCurves {
+        manifest,
+        metrics,
+        samples,
+        best: summary.best,
+        sittings,
+        problems: summary.problems,
+    }))
+}
+
+/// Configurations in a run directory, or in a directory that holds runs: subdirectory and configuration.
+fn configs(root: &Path) -> Result<Vec<(&'static str, ExperimentConfig)>, Failure> {
+    let mut found = Vec::new();
+    for name in ["", "ar", "nar"] {
+        let path = root.join(name).join("config.toml");
+        if path.exists() {
+            found.push((name, ConfigLoader::new().file(path).load()?));
+        }
+    }
+    Ok(found)
+}
+
+/// Where each configuration differs from its counterpart, in words. What all runs share is said once.
+fn differences(
+    ours: &[(&'static str, ExperimentConfig)],
+    theirs: &[(&'static str, ExperimentConfig)],
+) -> Vec<String> {
+    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, config) in ours {
+        let Some((_, other)) = theirs.iter().find(|(other, _)| other == name).or(theirs.first()) else {
+            continue;
+        };
+        for entry in ConfigDiff::between(other, config).entries {
+            let line = format!("{} = {} (there {})", entry.key, entry.right, entry.left);
+            lines.entry(line).or_default().push(name);
+        }
+    }
+    let of = |names: &[&str]| match names.len() < ours.len() {
+        true => format!("{}: ", names.join(", ")),
+        false => String::new(),
     };
-    Ok(Some(RunCurves { manifest, metrics: run.metrics(), samples, best, sittings }))
+    match ours.is_empty() {
+        true => vec!["no config.toml is there, so nothing is known".to_owned()],
+        false => lines.iter().map(|(line, names)| format!("{}{line}", of(names))).collect(),
+    }
 }
 
 pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failure> {
@@ -73,26 +116,20 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
             root.display()
         )));
     }
-    let config_of = |root: &Path| {
-        let mut paths = [root.join("config.toml"), root.join("ar/config.toml")].into_iter();
-        paths.find(|p| p.exists()).map(|path| ConfigLoader::new().file(path).load()).transpose()
-    };
-    let (parent, parent_config) = match &arguments.parent {
-        None => ("the defaults".to_owned(), ExperimentConfig::default()),
-        Some(dir) => match config_of(dir)? {
-            Some(config) => (format!("that of {}", dir.display()), config),
-            None => {
+    let ours = configs(root)?;
+    let (parent, theirs) = match &arguments.parent {
+        None => ("the defaults".to_owned(), vec![("", ExperimentConfig::default())]),
+        Some(dir) => match configs(dir)? {
+            none if none.is_empty() => {
                 return Err(Failure::error(format!(
                     "`{}` holds no config.toml; give a run directory",
                     dir.display()
                 )));
             }
+            found => (format!("that of {}", dir.display()), found),
         },
     };
-    let config = config_of(root)?.map_or_else(Vec::new, |config| {
-        let diff = ConfigDiff::between(&parent_config, &config);
-        diff.entries.iter().map(|e| format!("{} = {} (there {})", e.key, e.right, e.left)).collect()
-    });
+    let config = differences(&ours, &theirs);
     let title = runs.first().map_or_else(|| "Evaluation".to_owned(), |r| r.manifest.name.clone());
     let input = ReportInput { title, runs, evaluation, root: root.clone(), parent, config };
     let dir = arguments.output.as_ref().unwrap_or(root);
@@ -100,4 +137,29 @@ pub(crate) fn run(arguments: &ReportArguments, out: Output) -> Result<(), Failur
     let path = dir.join("report.html");
     out.result(&serde_json::json!({ "report": path.display().to_string() }), &format!("{}", path.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_of_every_run_are_told_and_shared_ones_once() {
+        let changed = |seed, updates| {
+            let mut config = ExperimentConfig::default();
+            config.seed = seed;
+            config.training.nar.max_updates = updates;
+            config
+        };
+        let default = ExperimentConfig::default();
+        let theirs = [("", default.clone())];
+        let updates = default.training.nar.max_updates;
+        let ours = [("ar", changed(7, updates)), ("nar", changed(7, updates + 1))];
+        let lines = differences(&ours, &theirs);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().any(|l| l.starts_with("seed = 7")), "{lines:?}");
+        assert!(lines.iter().any(|l| l.starts_with("nar: training.nar.max_updates")), "{lines:?}");
+        assert!(differences(&ours[1..], &theirs).iter().all(|l| !l.starts_with("nar:")));
+        assert!(differences(&[], &theirs)[0].contains("no config.toml"));
+    }
 }

@@ -49,6 +49,7 @@ fn lines(group: &RunGroup) -> Vec<String> {
             None => "its checkpoint is gone".to_owned(),
         });
         all.push(format!("cross-entropy {:.4} after {} updates", best.cross_entropy, best.update));
+        all.extend(best.chosen_by.iter().map(|why| format!("chosen by {why}")));
     }
     all.extend(group.ties.iter().map(|path| format!("equal: {}", path.display())));
     all
@@ -63,7 +64,7 @@ mod tests {
     fn group(path: &str, ties: &[&str]) -> RunGroup {
         let mut run = summary(path);
         let checkpoint = Some(run.path.join("step-00000003"));
-        run.best = Some(BestValidation { update: 3, cross_entropy: 2.5, checkpoint });
+        run.best = Some(BestValidation { update: 3, cross_entropy: 2.5, chosen_by: None, checkpoint });
         let (model, cache, codec) = (run.model.clone(), run.cache.clone(), run.codec.clone());
         let ties: Vec<_> = ties.iter().map(std::path::PathBuf::from).collect();
         RunGroup { model, cache, codec, n_runs: 1 + ties.len(), best: run, ties }
@@ -76,8 +77,10 @@ mod tests {
         let mut gone = group("runs/c", &[]);
         if let Some(best) = &mut gone.best.best {
             best.checkpoint = None;
+            best.chosen_by = Some("highest accuracy: 0.5000".into());
         }
         let two = words(&[group("runs/a", &[]), gone]);
         assert!(two.starts_with("2 groups") && two.contains("ar on cache") && two.contains("gone"), "{two}");
+        assert!(two.ends_with("chosen by highest accuracy: 0.5000"), "{two}");
     }
 }
