@@ -99,6 +99,7 @@ fn samples() -> Vec<Sample> {
         DataError::DamagedShard { path: "a/000003.shard" } => ["a/000003.shard"],
         EvalError::Read { path: "a/b", source: cause() } => ["a/b", "the cause"],
         EvalError::ChangedSuite { path: "a.jsonl", wanted: Fingerprint::of(&1), found: Fingerprint::of(&2) } => ["a.jsonl"],
+        EvalError::Fingerprints { path: "a/fingerprints.json", reason: "EOF at line 1" } => ["a/fingerprints.json", "EOF at line 1"],
         EvalError::FixedSuites { path: "a/suites", differing: words(&["short", "long"]) } => ["a/suites", "short", "long"],
         EvalError::RecognizerModel { path: "a/whisper", reason: "no tokenizer.json; give a directory with one" } => ["a/whisper", "tokenizer.json"],
         EvalError::OnnxModel { path: "a.onnx", reason: "it takes 3 inputs; give a model of one" } => ["a.onnx", "3 inputs"],

@@ -33,6 +33,17 @@ pub enum EvalError {
         /// What is wrong.
         reason: String,
     },
+    /// The file that says what suites were when they were fixed cannot be read.
+    #[error(
+        "`{}` does not hold the names of fixed suites and their fingerprints: {reason}; restore it from a copy, or remove it and fix the suites again",
+        path.display()
+    )]
+    Fingerprints {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A suite, or a recording that it names, is not what it was when it was fixed.
     #[error(
         "`{}` changed since it was fixed: its fingerprint is {found}, not {wanted}; figures on it are not comparable with older ones. \

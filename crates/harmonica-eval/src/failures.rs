@@ -23,6 +23,8 @@ const MAX_APERIODIC_SHARE: f64 = 0.6;
 const BABBLE_FREE_S: f64 = 0.5;
 /// ... and what each of its characters may take beyond that.
 const BABBLE_S_PER_CHARACTER: f64 = 0.12;
+/// Name in findings of what [`unintelligible`] measures.
+pub(crate) const WORD_ERRORS: &str = "word error rate";
 /// Word error rate from which speech counts as unintelligible; speech of other words has about 0.85.
 const UNINTELLIGIBLE_RATE: f64 = 0.75;
 /// Words below which one misheard word would decide about intelligibility.
@@ -205,7 +207,7 @@ pub(crate) fn unintelligible(utterance: &JudgedUtterance) -> Option<FailureFindi
     let edits: usize = utterance.word_errors?.iter().sum();
     let rate = edits as f64 / utterance.n_words.max(1) as f64;
     (utterance.n_words >= UNINTELLIGIBLE_MIN_WORDS && rate >= UNINTELLIGIBLE_RATE)
-        .then(|| FailureKind::Babble.finding("word error rate", "share", rate, UNINTELLIGIBLE_RATE))
+        .then(|| FailureKind::Babble.finding(WORD_ERRORS, "share", rate, UNINTELLIGIBLE_RATE))
 }
 
 fn truncation(text: Option<&str>, activity: &Activity) -> Vec<FailureFinding> {

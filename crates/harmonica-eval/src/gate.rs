@@ -2,17 +2,18 @@
 //!
 //! In: two [`EvaluationRecord`]s of the same suite; out: a [`GateRecord`]. Utterances are paired by their id within each system,
 //! and the interval of the mean difference is a bootstrap over these pairs with a fixed seed. All intervals hold together with
-//! 95 % (Bonferroni), so that more systems and measures do not mean more false alarms. Invariant: an evaluation passes against
+//! 95 % (Bonferroni), so that more systems and measures do not mean more false alarms. Failures are counted by an exact sign test:
+//! a model that loops once in two hundred sentences loops once more in half of all pairs. Invariant: an evaluation passes against
 //! itself, and the same two evaluations always get the same answer.
 
 use crate::EvalError;
-use crate::failures::FailureKind;
+use crate::failures::{FailureKind, WORD_ERRORS};
 use harmonica_config_schema::RandomStream;
 use harmonica_config_schema::record::{
     EvaluationRecord, FORMAT_VERSION, GateComparison, GateRecord, JudgedUtterance, NewFailure,
     SystemEvaluation, SystemGate, SystemSimilarity, WorseUtterance,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a regression is. An interval of a difference must lie wholly beyond the minimal effect.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +24,8 @@ pub struct GateLimits {
     pub mel_distance: f64,
     /// Loss of the margin to the best other voice that nobody minds, as a cosine.
     pub similarity: f64,
+    /// Chance of calling failures a regression that are none, over all kinds and systems.
+    pub failure_chance: f64,
     /// Fewer utterances than this, and no interval is believed.
     pub min_pairs: usize,
     /// Resamples of the bootstrap.
@@ -35,6 +38,7 @@ impl Default for GateLimits {
             word_error_rate: 0.01,
             mel_distance: 0.02,
             similarity: 0.02,
+            failure_chance: 0.05,
             min_pairs: 10,
             n_resamples: 10_000,
         }
@@ -114,11 +118,16 @@ impl Measured<'_> {
     }
 }
 
-/// Whether two evaluations asked the same question, so that it can be known before the second one is spoken.
+/// Whether two evaluations asked the same question, so that it can be known before the second one is spoken. `embedder` is the new one's,
+/// which compares voices where the suite has recordings.
 ///
 /// # Errors
 /// [`EvalError::Incomparable`] with both values if suite, recognizer, normalizer or speaker embedder differ.
-pub fn check_comparable(new: &EvaluationRecord, baseline: &EvaluationRecord) -> Result<(), EvalError> {
+pub fn check_comparable(
+    new: &EvaluationRecord,
+    embedder: Option<&str>,
+    baseline: &EvaluationRecord,
+) -> Result<(), EvalError> {
     let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { format!("`{text}`") };
     let mut differences = Vec::new();
     let sides = [
@@ -131,13 +140,13 @@ pub fn check_comparable(new: &EvaluationRecord, baseline: &EvaluationRecord) -> 
             differences.push(format!("{what} {} against the baseline's {}", shown(new), shown(baseline)));
         }
     }
-    if let (Some(a), Some(b)) = (&new.similarity, &baseline.similarity)
-        && a.embedder != b.embedder
+    if let (Some(ours), Some(theirs)) = (embedder, &baseline.similarity)
+        && ours != theirs.embedder
     {
         differences.push(format!(
             "speaker embedder {} against the baseline's {}",
-            shown(&a.embedder),
-            shown(&b.embedder)
+            shown(ours),
+            shown(&theirs.embedder)
         ));
     }
     if differences.is_empty() { Ok(()) } else { Err(EvalError::Incomparable { differences }) }
@@ -230,39 +239,86 @@ fn sides<'a>(
     Sides { new: new.1, pairs, measured }
 }
 
-/// Utterances with failures that they did not have, and a regression for every kind that more utterances have. Babble is left
-/// to the word errors where those were measured: it is called by them, and one sentence is no evidence.
-fn failures(sides: &Sides<'_>, regressions: &mut Vec<String>) -> Vec<NewFailure> {
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    let mut found = Vec::new();
+/// Kinds of failure of an utterance that may be held against it. Babble that word errors called is left to their interval, because one
+/// sentence is no evidence; babble by what was heard beyond the text is not.
+fn counted(utterance: &JudgedUtterance) -> impl Iterator<Item = &str> {
+    let by_words = |kind: &str| {
+        let mut findings = utterance.failure_findings.iter().filter(|f| f.failure == kind).peekable();
+        kind == FailureKind::Babble.name()
+            && findings.peek().is_some()
+            && findings.all(|finding| finding.measure == WORD_ERRORS)
+    };
+    utterance.failures.iter().map(String::as_str).filter(move |kind| !by_words(kind))
+}
+
+/// How many utterances show a kind of failure, and how many changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct FailureCounts {
+    new: usize,
+    baseline: usize,
+    /// Only in the new evaluation.
+    appeared: usize,
+    /// Only in the baseline.
+    vanished: usize,
+}
+
+impl FailureCounts {
+    fn changed(&self) -> usize {
+        self.appeared + self.vanished
+    }
+
+    /// Chance that so many of the utterances that changed got worse, if each could as well have got better: the exact sign test.
+    fn chance(&self) -> f64 {
+        let n = self.changed();
+        let ln_choose = |k: usize| (1..=k).map(|i| ((n - k + i) as f64 / i as f64).ln()).sum::<f64>();
+        let ln_half = n as f64 * 0.5_f64.ln();
+        (self.appeared..=n).map(|k| (ln_choose(k) + ln_half).exp()).sum()
+    }
+}
+
+/// The [`counted`] kinds of failure of a system.
+fn failure_counts<'a>(sides: &'a Sides<'_>) -> BTreeMap<&'a str, FailureCounts> {
+    let mut counts: BTreeMap<&str, FailureCounts> = BTreeMap::new();
     for (new, baseline) in &sides.pairs {
-        for kind in &new.failures {
-            counts.entry(kind).or_default().0 += 1;
-        }
-        for kind in &baseline.failures {
-            counts.entry(kind).or_default().1 += 1;
-        }
-        if new.failures.iter().any(|kind| !baseline.failures.contains(kind)) {
-            let (id, baseline, new) = (new.id.clone(), baseline.failures.clone(), new.failures.clone());
-            found.push(NewFailure { id, baseline, new });
+        let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) =
+            (counted(new).collect(), counted(baseline).collect());
+        for kind in ours.union(&theirs) {
+            let of_kind = counts.entry(kind).or_default();
+            let (is_new, was) = (ours.contains(kind), theirs.contains(kind));
+            of_kind.new += usize::from(is_new);
+            of_kind.baseline += usize::from(was);
+            of_kind.appeared += usize::from(is_new && !was);
+            of_kind.vanished += usize::from(was && !is_new);
         }
     }
-    let is_recognized = sides.pairs.iter().all(|(new, _)| new.word_errors.is_some());
-    for (kind, (new, baseline)) in counts {
-        if new > baseline && !(is_recognized && kind == FailureKind::Babble.name()) {
-            let system = &sides.new.system;
-            let n = sides.pairs.len();
+    counts
+}
+
+/// Utterances with failures that they did not have, and a regression for every kind that more utterances have than `chance` explains.
+fn failures(sides: &Sides<'_>, chance: f64, regressions: &mut Vec<String>) -> Vec<NewFailure> {
+    for (kind, counts) in failure_counts(sides) {
+        if counts.appeared > counts.vanished && counts.chance() <= chance {
+            let FailureCounts { new, baseline, .. } = counts;
+            let (system, n) = (&sides.new.system, sides.pairs.len());
             regressions
                 .push(format!("{system}: {new} of {n} utterances show {kind}, {baseline} in the baseline"));
         }
     }
-    found
+    let is_worse = |(new, baseline): &&(&JudgedUtterance, &JudgedUtterance)| {
+        new.failures.iter().any(|kind| !baseline.failures.contains(kind))
+    };
+    let named = |(new, baseline): &(&JudgedUtterance, &JudgedUtterance)| NewFailure {
+        id: new.id.clone(),
+        baseline: baseline.failures.clone(),
+        new: new.failures.clone(),
+    };
+    sides.pairs.iter().filter(is_worse).map(named).collect()
 }
 
 /// Compares an evaluation with a baseline of the same suite.
 ///
 /// A regression is: an interval of the mean difference that lies wholly beyond its minimal effect, a kind of failure that more
-/// utterances show, or an utterance of the baseline that was not spoken.
+/// utterances show than chance explains, or an utterance of the baseline that was not spoken. Every new failure is named.
 ///
 /// # Errors
 /// [`EvalError::Incomparable`] if suite, recognizer, normalizer or speaker embedder differ, or no system is in both.
@@ -271,7 +327,7 @@ pub fn gate(
     baseline: &EvaluationRecord,
     limits: &GateLimits,
 ) -> Result<GateRecord, EvalError> {
-    check_comparable(new, baseline)?;
+    check_comparable(new, new.similarity.as_ref().map(|s| s.embedder.as_str()), baseline)?;
     let mut regressions = Vec::new();
     let mut not_compared = Vec::new();
     let mut both = Vec::new();
@@ -295,6 +351,9 @@ pub fn gate(
     }
     let n_comparisons: usize = both.iter().map(|s| s.measured.len()).sum();
     let confidence = 1.0 - 0.05 / n_comparisons.max(1) as f64;
+    let n_changed: usize =
+        both.iter().map(|s| failure_counts(s).values().filter(|c| c.changed() > 0).count()).sum();
+    let chance = limits.failure_chance / n_changed.max(1) as f64;
     let mut systems = Vec::new();
     for sides in &both {
         let system = &sides.new.system;
@@ -306,7 +365,7 @@ pub fn gate(
                 c.measure, c.baseline, c.new, c.worse_by, c.low, c.high, c.minimal_effect
             ));
         }
-        let new_failures = failures(sides, &mut regressions);
+        let new_failures = failures(sides, chance, &mut regressions);
         let mut worse: Vec<WorseUtterance> = Vec::new();
         for measured in &sides.measured {
             let mut of_measure: Vec<(f64, WorseUtterance)> = measured.worse().collect();
@@ -333,7 +392,7 @@ mod tests {
     use super::*;
     use crate::{Judged, summarise};
     use harmonica_config_schema::Fingerprint;
-    use harmonica_config_schema::record::{Interval, SimilarityRecord, UtteranceSimilarity};
+    use harmonica_config_schema::record::{FailureFinding, Interval, SimilarityRecord, UtteranceSimilarity};
 
     const WORDS: [&str; 6] = ["open", "red", "box", "river", "seven", "lamp"];
 
@@ -455,17 +514,77 @@ mod tests {
         assert!(mel.low > 0.0 && mel.low < mel.minimal_effect);
     }
 
+    /// `looping` and nothing else for these utterances.
+    fn with_loops(record: &EvaluationRecord, at: std::ops::Range<usize>) -> EvaluationRecord {
+        let mut new = record.clone();
+        new.systems[0].utterances[at].iter_mut().for_each(|u| u.failures = vec!["looping".into()]);
+        new
+    }
+
     #[test]
-    fn a_new_failure_is_a_regression_and_an_old_one_is_not() {
-        let mut baseline = evaluation(0, 0.1, 0.4, 0.3);
-        let mut new = baseline.clone();
-        new.systems[0].utterances[3].failures = vec!["looping".into()];
-        let record = judge(&new, &baseline);
-        assert!(!record.passed);
-        assert_eq!(record.regressions, ["generated: 1 of 60 utterances show looping, 0 in the baseline"]);
-        assert_eq!(record.systems[0].new_failures[0].id, "s3");
-        baseline.systems[0].utterances[3].failures = vec!["looping".into()];
-        assert!(judge(&new, &baseline).passed);
+    fn more_failures_than_chance_explains_are_a_regression_and_every_one_is_named() {
+        let baseline = evaluation(0, 0.1, 0.4, 0.3);
+        let once = judge(&with_loops(&baseline, 3..4), &baseline);
+        assert!(once.passed, "{:?}", once.regressions);
+        assert_eq!(
+            (once.systems[0].new_failures.len(), once.systems[0].new_failures[0].id.as_str()),
+            (1, "s3")
+        );
+        assert!(judge(&with_loops(&baseline, 3..7), &baseline).passed, "4 of 4: one in 16");
+        let record = judge(&with_loops(&baseline, 3..8), &baseline);
+        assert_eq!(record.regressions, ["generated: 5 of 60 utterances show looping, 0 in the baseline"]);
+        assert_eq!(record.systems[0].new_failures.len(), 5);
+        // What was there before, elsewhere or in the same place, is nothing new.
+        assert!(judge(&with_loops(&baseline, 3..8), &with_loops(&baseline, 20..23)).passed);
+        assert!(judge(&with_loops(&baseline, 3..8), &with_loops(&baseline, 3..8)).passed);
+        assert!(judge(&baseline, &with_loops(&baseline, 3..8)).passed);
+    }
+
+    #[test]
+    fn the_sign_test_is_the_tail_of_a_fair_coin() {
+        let chance =
+            |appeared, vanished| FailureCounts { appeared, vanished, ..FailureCounts::default() }.chance();
+        // 1/2; 1/32; (C(8,6) + C(8,7) + C(8,8)) / 256; all of 0.
+        for (found, wanted) in [
+            (chance(1, 0), 0.5),
+            (chance(5, 0), 1.0 / 32.0),
+            (chance(6, 2), 37.0 / 256.0),
+            (chance(0, 0), 1.0),
+            (chance(0, 2000), 1.0),
+        ] {
+            assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn babble_that_sounds_too_long_is_a_regression_and_babble_by_words_is_left_to_their_interval() {
+        let baseline = evaluation(0, 0.1, 0.4, 0.3);
+        let babbling = |measures: &[&str]| {
+            let mut new = baseline.clone();
+            let finding = |measure: &&str| FailureFinding {
+                failure: "babble".into(),
+                measure: (*measure).to_owned(),
+                value: 1.0,
+                threshold: 0.7,
+                unit: "share".into(),
+                start_s: None,
+                end_s: None,
+            };
+            for utterance in &mut new.systems[0].utterances[3..8] {
+                utterance.failures = vec!["babble".into()];
+                utterance.failure_findings = measures.iter().map(finding).collect();
+            }
+            judge(&new, &baseline)
+        };
+        assert!(babbling(&[WORD_ERRORS]).passed);
+        for measures in
+            [&["time that sounds, for this text"][..], &["time that sounds, for this text", WORD_ERRORS]]
+        {
+            assert_eq!(
+                babbling(measures).regressions,
+                ["generated: 5 of 60 utterances show babble, 0 in the baseline"]
+            );
+        }
     }
 
     #[test]

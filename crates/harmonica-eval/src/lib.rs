@@ -5,6 +5,7 @@
 //! Invariant: what was not measured is absent, never zero.
 
 mod activity;
+mod centred_frames;
 mod comparison;
 mod criteria;
 mod error;

@@ -4,12 +4,11 @@
 //! Invariant: a figure that a waveform does not have (no voice, no text, nothing to compare with) is absent.
 
 use crate::activity::Activity;
+use crate::centred_frames::{N_MELS, centred_frames};
 use crate::word_errors::words;
-use harmonica_audio::{MelFilterbank, PitchTrack, Stft, Waveform, mel_spectrogram, pitch_track};
+use harmonica_audio::{PitchTrack, Waveform, pitch_track};
 use harmonica_config_schema::record::Prosody;
 
-/// Mel bands that alignment compares.
-const N_MELS: usize = 24;
 /// Pairs of frames beyond which nothing is aligned: an alignment remembers each pair.
 const MAX_CELLS: usize = 1 << 26;
 
@@ -44,30 +43,11 @@ pub fn measure_prosody(waveform: &Waveform, text: &str, natural: Option<&Wavefor
 /// Root mean square pitch difference in cents over aligned frames that are voiced in both.
 fn f0_error_cents(waveform: &Waveform, track: &PitchTrack, natural: &Waveform) -> Option<f64> {
     let reference = pitch_track(natural);
-    let path = align(&frames(waveform, track.step_s)?, &frames(natural, track.step_s)?)?;
+    let path = align(&centred_frames(waveform, track.step_s), &centred_frames(natural, track.step_s))?;
     let pairs =
         path.into_iter().filter_map(|(i, j)| Some(((*track.f0_hz.get(i)?)?, (*reference.f0_hz.get(j)?)?)));
     let squares: Vec<f64> = pairs.map(|(a, b)| (1200.0 * (a / b).log2()).powi(2)).collect();
     (!squares.is_empty()).then(|| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
-}
-
-/// Log-mel frames of 25 ms every `step_s`, each band without its mean, so that level and colour do not count.
-fn frames(waveform: &Waveform, step_s: f64) -> Option<Vec<[f32; N_MELS]>> {
-    let rate = waveform.sample_rate_hz();
-    let step = (step_s * f64::from(rate)) as usize;
-    if step == 0 {
-        return None;
-    }
-    let window = step * 5 / 2;
-    let stft = Stft::new(window.next_power_of_two(), window, step);
-    let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 60.0, f64::from(rate.min(16_000)) * 0.45);
-    let mel = mel_spectrogram(waveform, &stft, &filters);
-    let mut frames: Vec<[f32; N_MELS]> = mel.values.as_chunks().0.to_vec();
-    for band in 0..N_MELS {
-        let mean = frames.iter().map(|f| f[band]).sum::<f32>() / frames.len().max(1) as f32;
-        frames.iter_mut().for_each(|f| f[band] -= mean);
-    }
-    Some(frames)
 }
 
 /// Dynamic time warping (Sakoe & Chiba 1978) with unit steps: the pairs of frames on the cheapest path.

@@ -4,13 +4,12 @@
 //! Invariant: words that the text itself repeats at once are no loop.
 
 use crate::activity::Activity;
+use crate::centred_frames::{N_MELS, centred_frames};
 use crate::prosody::n_characters;
 use crate::word_errors::words;
-use harmonica_audio::{MelFilterbank, Stft, Waveform, mel_spectrogram};
+use harmonica_audio::Waveform;
 use std::collections::BTreeSet;
 
-/// Mel bands that are compared.
-const N_MELS: usize = 24;
 /// Correlation of two neighbouring stretches from which the second is the first said again.
 const MIN_CORRELATION: f64 = 0.88;
 /// Shortest phrase whose repetition is heard as a loop, in seconds, ...
@@ -94,7 +93,7 @@ impl Sums {
 
 /// The stretch that is most like the stretch after it (or the two after it, if it is short).
 pub(crate) fn repeated_sound(waveform: &Waveform, activity: &Activity, own: &OwnRepeats) -> Option<Repeat> {
-    let frames = frames(waveform);
+    let frames = centred_frames(waveform, Activity::seconds(1));
     let n = frames.len();
     let mut active = vec![0_usize];
     for t in 0..n {
@@ -170,21 +169,6 @@ impl OwnRepeats {
     fn allow(&self, phrase_s: f64, times: usize) -> bool {
         self.phrases.iter().any(|(s, n)| *n >= times && (0.4 * s..=2.0 * s).contains(&phrase_s))
     }
-}
-
-/// Log-mel frames of 25 ms every 10 ms, each band without its mean, so that the colour of the voice does not count.
-fn frames(waveform: &Waveform) -> Vec<[f32; N_MELS]> {
-    let rate = waveform.sample_rate_hz();
-    let step = (rate / 100).max(1) as usize;
-    let stft = Stft::new((step * 5 / 2).next_power_of_two(), step * 5 / 2, step);
-    let filters = MelFilterbank::new(N_MELS, stft.n_bins(), rate, 60.0, f64::from(rate.min(16_000)) * 0.45);
-    let mut frames: Vec<[f32; N_MELS]> =
-        mel_spectrogram(waveform, &stft, &filters).values.as_chunks().0.to_vec();
-    for band in 0..N_MELS {
-        let mean = frames.iter().map(|f| f[band]).sum::<f32>() / frames.len().max(1) as f32;
-        frames.iter_mut().for_each(|f| f[band] -= mean);
-    }
-    frames
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub struct Recording {
 /// Reads a table of recordings: lines of path, tab, text. `path` stands for the table in errors.
 ///
 /// # Errors
-/// A malformed line with its number.
+/// A malformed line with its number; an empty table.
 pub fn parse_recordings(path: &Path, text: &str) -> Result<Vec<Recording>, EvalError> {
     let row = |(i, line): (usize, &str)| {
         let refuse =
@@ -66,7 +66,12 @@ pub fn parse_recordings(path: &Path, text: &str) -> Result<Vec<Recording>, EvalE
         }
         Ok(Recording { audio: audio.to_owned(), text: text.to_owned() })
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(row).collect()
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
+    if rows.is_empty() {
+        return Err(EvalError::Suite { path: path.to_owned(), line: 1, reason: "the table is empty".into() });
+    }
+    Ok(rows)
 }
 
 impl EvalSuite {
@@ -225,8 +230,7 @@ fn fixed(dir: &Path) -> Result<BTreeMap<String, Fingerprint>, EvalError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(source) => return Err(EvalError::Read { path, source }),
     };
-    let reason = |e: serde_json::Error| format!("{e}: it holds names of suites and their fingerprints");
-    serde_json::from_str(&text).map_err(|e| EvalError::Suite { path, line: e.line(), reason: reason(e) })
+    serde_json::from_str(&text).map_err(|e| EvalError::Fingerprints { path, reason: e.to_string() })
 }
 
 #[cfg(test)]
@@ -299,6 +303,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [a, b] = [suite(dir.path(), "a", &["one"]), suite(dir.path(), "b", &["two"])];
         EvalSuite::fix(dir.path(), &[a.clone(), b.clone()]).unwrap();
+        std::fs::write(dir.path().join(FINGERPRINTS), "{").unwrap();
+        let error = EvalSuite::read(&dir.path().join("a.jsonl")).unwrap_err();
+        assert!(matches!(&error, EvalError::Fingerprints { .. }), "{error}");
         // As if it had been stopped between two files.
         std::fs::remove_file(dir.path().join(FINGERPRINTS)).unwrap();
         std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
@@ -315,6 +322,7 @@ mod tests {
         let parse = |text: &str| parse_recordings(Path::new("table.tsv"), text);
         let rows = parse("a.wav\tone two\n\nb.wav\tthree\tfour\n").unwrap();
         assert_eq!((rows.len(), rows[1].audio.as_str(), rows[1].text.as_str()), (2, "b.wav", "three\tfour"));
+        assert!(parse("\n").unwrap_err().to_string().contains("empty"));
         for line in ["b.wav one", "\tone", "b.wav\t ", " \tone"] {
             let error = parse(&format!("a.wav\tone\n{line}\n")).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{line:?}: {error}");

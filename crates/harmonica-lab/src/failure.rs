@@ -30,6 +30,11 @@ impl Failure {
         Self { message: message.into(), code: 2, problems: Vec::new(), result: serde_json::Map::new() }
     }
 
+    /// The same, said of one of several things.
+    pub(crate) fn of(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     fn from_error(error: &dyn Error, refused: bool) -> Self {
         Self { code: if refused { 1 } else { 2 }, ..Self::error(with_causes(error)) }
     }

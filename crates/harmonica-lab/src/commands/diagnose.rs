@@ -33,7 +33,10 @@ pub(crate) fn run(arguments: &DiagnoseArguments, out: Output) -> Result<(), Fail
     let (targets, _) = file.get("targets").ok_or_else(|| refuse("there is no tensor `targets`".into()))?;
     let mask = file.get("mask").map(|(values, _)| values);
     let expected = n * n_codebooks;
-    if targets.len() != expected || mask.is_some_and(|m| m.len() != expected) || n == 0 || n_classes == 0 {
+    if expected == 0 || n_classes == 0 {
+        return Err(refuse(format!("`logits` of shape {shape:?} hold no token to judge")).into());
+    }
+    if targets.len() != expected || mask.is_some_and(|m| m.len() != expected) {
         return Err(refuse(format!(
             "`targets` and `mask` must hold {expected} values, one for each row of logits"
         ))
@@ -49,6 +52,9 @@ pub(crate) fn run(arguments: &DiagnoseArguments, out: Output) -> Result<(), Fail
     let (mut text, mut prompt) = (PairedCost::default(), PairedCost::default());
     let mut metrics: Vec<CodebookMetrics> = Vec::new();
     for q in 0..n_codebooks {
+        if mask.is_some_and(|m| (0..n).all(|i| m[i * n_codebooks + q] == 0.0)) {
+            return Err(refuse(format!("`mask` leaves no token of codebook {} to judge", q + 1)).into());
+        }
         let mut health = CodebookHealth::new(CodebookIndex::from_zero_based(q), n_classes);
         for i in (0..n).filter(|i| mask.is_none_or(|m| m[i * n_codebooks + q] != 0.0)) {
             let at = i * n_codebooks + q;

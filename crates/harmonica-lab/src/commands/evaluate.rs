@@ -19,6 +19,7 @@ use harmonica_inference::{Bundle, DevicePreference, SynthesisRequest, Synthesize
 use harmonica_storage::{StorageError, make_directory, publish};
 use harmonica_text::NORMALIZER_VERSION;
 use rayon::prelude::*;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use voices::Voices;
@@ -70,13 +71,15 @@ pub(crate) struct EvaluateArguments {
     system: Vec<String>,
     /// Judge only so many sentences
     #[arg(long, value_name = "N")]
-    max_sentences: Option<usize>,
+    max_sentences: Option<NonZeroUsize>,
     /// Metrics of a run (metrics.jsonl), whose last validation is quoted; may be repeated
     #[arg(long, value_name = "FILE")]
     metrics: Vec<PathBuf>,
     /// Draw otherwise than the bundle does: decode.KEY=VALUE, such as decode.ar.temperature=0.6; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    #[arg(long, default_value = "auto", help = "auto, cpu, wgpu[:i], metal, vulkan[:i] or cuda[:i]")]
+    device: DevicePreference,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -139,13 +142,16 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     };
     let bundle = Bundle::open(&bundle_dir)?;
     let config = bundle.manifest.config.clone();
-    let synthesizer = Synthesizer::from_bundle(bundle, DevicePreference::Auto)?;
+    let synthesizer = Synthesizer::from_bundle(bundle, arguments.device)?;
     let decode = synthesizer.decode_config().overridden(&arguments.overrides)?;
     let mut suite = EvalSuite::read(&arguments.suite)?;
     if let Some(n) = arguments.max_sentences {
-        suite.sentences.truncate(n.max(1));
+        suite.sentences.truncate(n.get());
     }
     let voices = Voices::choose(&suite, &synthesizer)?;
+    if systems.iter().any(|(_, system)| matches!(system, System::Refilled(_) | System::Generated(_))) {
+        check_sentences(&suite, &synthesizer, &voices, &decode)?;
+    }
     let codebooks =
         arguments.metrics.iter().map(|p| last_validation(p)).collect::<Result<Vec<_>, _>>()?.concat();
     let embedder = judges::embedder(arguments.speaker_embedder.as_deref())?;
@@ -168,7 +174,8 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     let baseline = arguments.gate.as_deref().map(gate::read).transpose()?;
     if let Some(baseline) = &baseline {
         // Before an hour of speaking, not after it.
-        check_comparable(&record, baseline)?;
+        let has_recordings = suite.sentences.iter().any(|s| s.audio.is_some() && !s.speaker.is_empty());
+        check_comparable(&record, has_recordings.then(|| embedder.name()).as_deref(), baseline)?;
     }
     let meter = Mutex::new((Meter::new(systems.len() * suite.sentences.len(), "speak"), 0));
     let mut evaluated = Vec::new();
@@ -177,7 +184,8 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
         let dir = arguments.output.join("wavs").join(&folder);
         make_directory(&dir)?;
         let one = |sentence: &Sentence| -> Result<Option<Judged>, Failure> {
-            let waveform = speak(system, sentence, &suite, &synthesizer, &voices, &decode, arguments.seed)?;
+            let waveform = speak(system, sentence, &suite, &synthesizer, &voices, &decode, arguments.seed)
+                .map_err(|e| e.of(&format!("{name}, sentence `{}`", sentence.id)))?;
             if let Ok(mut meter) = meter.lock() {
                 meter.1 += 1;
                 let done = meter.1;
@@ -218,6 +226,22 @@ pub(crate) fn run(arguments: &EvaluateArguments, out: Output) -> Result<(), Fail
     }
     write(&record, &arguments.output)?;
     conclude(&record, baseline.as_ref(), arguments, out)
+}
+
+/// Refuses a suite with sentences that the bundle cannot say: all of them, and before the first one is spoken.
+fn check_sentences(
+    suite: &EvalSuite,
+    synthesizer: &Synthesizer,
+    voices: &Voices,
+    decode: &DecodeConfig,
+) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for sentence in &suite.sentences {
+        let request = voices.of(sentence, SynthesisRequest::new(&sentence.text).decode(decode.clone()));
+        let problems = synthesizer.problems(&request).into_iter();
+        found.extend(problems.map(|p| Failure::from(p).of(&format!("sentence `{}`", sentence.id)).message));
+    }
+    if found.is_empty() { Ok(()) } else { Err(Failure::error(found.join("\n"))) }
 }
 
 /// Tells the result, and refuses it where it is worse than the baseline.
