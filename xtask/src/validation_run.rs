@@ -64,7 +64,7 @@ impl Run<'_> {
         command
     }
 
-    /// Whether a model of this run takes its voice from a prompt.
+    /// A text of the resolved configuration.
     fn text(&self, pointer: &str) -> Result<&str> {
         let value = self.config.pointer(pointer).and_then(Value::as_str);
         value.ok_or_else(|| format!("the resolved configuration has no {pointer}"))

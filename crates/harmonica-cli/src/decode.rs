@@ -42,7 +42,7 @@ pub(crate) struct DecodeArguments {
     /// What the codec gets to hear
     #[arg(long)]
     nar: Option<Nar>,
-    /// Passes over codebooks 2..Q; more than one needs a model that was trained to refine
+    /// Passes over codebooks 2..Q; more than one needs a model that was trained with masked codes
     #[arg(long, value_name = "N")]
     nar_refine_steps: Option<usize>,
 }

@@ -97,7 +97,7 @@ pub struct NarDecodeConfig {
     /// Keep the smallest set of codes with this total probability, by codebook. Default `1`.
     #[schemars(with = "String", extend("x-per-codebook" = json!({ "exclusiveMinimum": 0.0, "maximum": 1.0 })))]
     pub top_p: PerCodebook,
-    /// Passes over the codebooks; more than one needs a model that was trained to refine. Default 1.
+    /// Passes over the codebooks; more than one needs a model that was trained with masked codes, and is refused with every other. Default 1.
     #[schemars(range(min = 1, max = 64), extend("x-unit" = "passes"))]
     pub refine_steps: usize,
 }

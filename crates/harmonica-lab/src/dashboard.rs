@@ -1,7 +1,7 @@
 //! burn-train's dashboard on a terminal: the only file that knows burn-train.
 //!
-//! In: what the observer hears. Out: curves, figures and progress on stdout's alternate screen; `q` asks training to stop at the
-//! next update, with a checkpoint, and so does Ctrl-C. Invariant: it only shows; `metrics.jsonl` is written by the trainer before it hears of a line.
+//! In: what the observer hears. Out: curves, figures and progress on stdout's alternate screen; `q`, then `s`, asks training to stop
+//! at the next update, with a checkpoint, and so does Ctrl-C. Invariant: it only shows; `metrics.jsonl` is written by the trainer before it hears of a line.
 
 use burn_train::Interrupter;
 use burn_train::metric::{

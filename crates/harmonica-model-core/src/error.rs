@@ -45,7 +45,7 @@ pub enum ModelError {
     MissingPrompt,
     /// Refinement asks for a model that has seen masked codes.
     #[error(
-        "{steps} refinement passes were asked for but the model was not trained with masked codes; set nar.refine_steps = 1 (--nar-refine-steps 1)"
+        "{steps} refinement passes were asked for but the model was not trained with masked codes; set decode.nar.refine_steps = 1 (--nar-refine-steps 1)"
     )]
     NotTrainedToRefine {
         /// Passes asked for.

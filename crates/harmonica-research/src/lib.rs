@@ -1,4 +1,4 @@
-//! Experimental objectives: one file, one config, one log entry each.
+//! Experimental objectives, one file each; what a run with one of them found goes to the research log.
 //!
 //! The composition root calls [`register`]; a term acts only where a configuration names it under
 //! `objective.registered`. Invariant: nothing here runs unless it is asked for by name.

@@ -38,7 +38,7 @@ pub(crate) struct ProveResumeArguments {
     #[arg(long, value_name = "N", default_value_t = 10)]
     kills: usize,
     /// Where the runs go; it must be new
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "runs/prove-resume")]
     work_dir: PathBuf,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &ProveResumeArguments, out: Output) -> Result<(), F
     let config = arguments.config.load()?;
     let work = &arguments.work_dir;
     if work.exists() {
-        let message = format!("`{}` exists already; name a new --work-dir", work.display());
+        let message = format!("`{}` exists already; remove it, or name another --work-dir", work.display());
         return Err(Failure::error(message));
     }
     harmonica_storage::make_directory(work)?;

@@ -27,7 +27,7 @@ pub struct ArOutput {
     pub codes: Vec<i32>,
     /// Why it ended.
     pub stop: ArStop,
-    /// Mean log-probability of the written codes, in nats.
+    /// Mean log-probability of the written codes and of the end of speech, where it was reached, in nats.
     pub mean_log_probability: f64,
     /// Loops that were taken back and drawn again.
     pub loops: Vec<LoopEvent>,

@@ -1,6 +1,6 @@
 //! A phrase that sounds as if it were said twice, although its codes differ: "seven seven" for "seven one".
 //!
-//! In: codebook 1 of an utterance, its centroids, the text. Out: how alike the most alike neighbouring stretches are, from -1 to 1.
+//! In: codebook 1 of an utterance, its centroids, the text. Out: how alike the most alike neighbouring stretches are, from 0 (no two are) to 1.
 //! Invariant: phrases that the text itself repeats at once do not count.
 
 use crate::decode::nar::Centroids;
