@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--sentences", type=int, default=60)
     parser.add_argument("--seed", type=int, default=161803)
-    parser.add_argument("--noise", type=float, default=0.3)
+    parser.add_argument("--noise", type=float, default=0.2)
     parser.add_argument("--temperature", type=float, default=0.6)
     asked = parser.parse_args()
     decode_study.remember(asked)

@@ -6,7 +6,7 @@ use crate::table::{Column, Cut, lines};
 use clap::Args;
 use harmonica_config_schema::record::{EvaluationRecord, GateRecord, WorseUtterance};
 use harmonica_eval::{GateLimits, gate};
-use harmonica_storage::{StorageError, publish};
+use harmonica_storage::{StorageError, make_directory, publish};
 use std::path::{Path, PathBuf};
 
 /// Utterances that are shown of each measure; gate.json has all.
@@ -45,6 +45,7 @@ pub(crate) fn compare(
     dir: &Path,
 ) -> Result<GateRecord, Failure> {
     let record = gate(new, baseline, &GateLimits::default())?;
+    make_directory(dir)?;
     let path = dir.join("gate.json");
     let json = serde_json::to_vec_pretty(&record).map_err(|e| StorageError::encode(&path, e))?;
     publish(&path, &json)?;
