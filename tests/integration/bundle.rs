@@ -106,3 +106,35 @@ fn the_committed_bundle_is_read_and_speaks() {
     assert_eq!(speech.stop, StopReason::EndOfSpeech);
     assert!((0.5..4.0).contains(&speech.waveform.duration_s()), "{}", speech.waveform.duration_s());
 }
+
+/// Format 2 had neither voice files nor an evaluation, and fewer decode settings.
+#[test]
+fn a_bundle_of_the_format_before_is_read_and_says_the_same() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo-bundle");
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["ar.safetensors", "nar.safetensors", "codec/codec.json", "codec/codec.safetensors"];
+    std::fs::create_dir(dir.path().join("codec")).unwrap();
+    for file in files {
+        std::fs::copy(committed.join(file), dir.path().join(file)).unwrap();
+    }
+    std::fs::copy(committed.join("codec/manifest.json"), dir.path().join("codec/manifest.json")).unwrap();
+    let text = std::fs::read_to_string(committed.join("bundle.json")).unwrap();
+    let mut description: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(description["format_version"], BUNDLE_VERSION);
+    description["format_version"] = 2.into();
+    let keys = description.as_object_mut().unwrap();
+    assert!(keys.remove("evaluation").is_some(), "the committed bundle says what was found for it");
+    let ar = keys["decode"]["ar"].as_object_mut().unwrap();
+    ar.retain(|key, _| {
+        !["repetition_penalty", "loop_retries", "loop_frames", "stall_chars"].contains(&&key[..])
+    });
+    keys["decode"]["nar"] = serde_json::json!({ "kind": "expected" });
+    std::fs::write(dir.path().join("bundle.json"), description.to_string()).unwrap();
+    let sealed = [&["bundle.json", "codec/manifest.json"][..], &files].concat();
+    harmonica_storage::seal(dir.path(), &sealed).unwrap();
+    let say = |bundle: &Path| {
+        let synthesizer = SynthesizerBuilder::new(bundle).open().unwrap();
+        synthesizer.speak(&SynthesisRequest::new("open the red box").voice("slt")).unwrap()
+    };
+    assert_eq!(say(dir.path()), say(&committed));
+}
