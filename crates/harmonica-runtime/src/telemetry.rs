@@ -1,6 +1,6 @@
 //! The log: `tracing` events to stderr, filtered by `HARMONICA_LOG`; kept back while the terminal shows something else.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of kept back lines beyond which the oldest are dropped.
@@ -52,12 +52,14 @@ impl Write for Log {
     }
 }
 
-/// Sends `tracing` events of at least `level` (or what `HARMONICA_LOG` says) to stderr. For binaries; a library never
+/// Sends `tracing` events of at least `level` (or what `HARMONICA_LOG` says) to stderr, in colours on a terminal alone. For binaries; a library never
 /// calls it. A second call does nothing.
 pub fn init_telemetry(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HARMONICA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,harmonica={level}")));
+    let wants_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(wants_colours && io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_writer(|| Log)
         .with_target(false)

@@ -33,7 +33,9 @@ fn a_bundle_takes_an_evaluation_of_itself_and_other_decode_settings() {
         "--output",
     ];
     let greedy = ["greedy", "--set", "decode.ar.temperature=0", "--set", "decode.best_of=1"];
-    ends_with(0, &[&evaluate[..], &["own"]].concat());
+    let (code, _, said) = lab(dir.path(), &[&evaluate[..], &["own"]].concat());
+    assert!(code == Some(0) && said.contains("device cpu"), "{said}");
+    assert!(!said.contains('\u{1b}'), "colours are for terminals: {said:?}");
     ends_with(0, &[&evaluate[..], &greedy].concat());
 
     let take = |evaluation| ["bundle", "--from", from, "--output", "judged", "--evaluation", evaluation];
