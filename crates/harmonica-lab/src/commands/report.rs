@@ -146,8 +146,7 @@ mod tests {
     #[test]
     fn differences_of_every_run_are_told_and_shared_ones_once() {
         let changed = |seed, updates| {
-            let mut config = ExperimentConfig::default();
-            config.seed = seed;
+            let mut config = ExperimentConfig { seed, ..ExperimentConfig::default() };
             config.training.nar.max_updates = updates;
             config
         };
