@@ -38,9 +38,11 @@ fuzz_target!(|data: &[u8]| {
         best: best.map(|best| BestValidation {
             update: best.update,
             cross_entropy: best.value,
+            chosen_by: Some(best.criterion),
             checkpoint: Some(best.checkpoint.into()),
         }),
         sittings: environment.map(|environment| environment.sittings).unwrap_or_default(),
+        problems: vec![String::from_utf8_lossy(data).into_owned()],
     });
     let mut input = ReportInput {
         title: "report".into(),
