@@ -4,7 +4,9 @@ use burn::tensor::Device;
 use harmonica_config_schema::{
     ArDecodeConfig, CodecSpec, Conditioning, NarDecodeConfig, NarDecodeKind, PerCodebook, RandomStream,
 };
-use harmonica_inference::{Bundle, DecodeConfig, StopReason, SynthesisRequest, SynthesizerBuilder};
+use harmonica_inference::{
+    Bundle, DecodeConfig, StopReason, SynthesisRequest, Synthesizer, SynthesizerBuilder,
+};
 use harmonica_model_core::decode::{ArDecoder, ArRequest, ArStop, Centroids, NarDecoder, trailing_loop};
 use harmonica_model_core::{ArModel, NarModel, WeightStore};
 use harmonica_tests::{Fixture, record, tiny_config};
@@ -132,14 +134,20 @@ fn a_setting_of_one_codebook_leaves_the_codes_before_it_alone() {
     assert!(refused.unwrap_err().to_string().contains("not trained with masked codes"));
 }
 
-#[test]
-fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
+/// A bundle of untrained models, and settings for the best of five, of which a temperature is missing.
+fn best_of_five() -> (Synthesizer, DecodeConfig) {
     let dir = tempfile::tempdir().unwrap();
     let f = Fixture::new(dir.path(), Conditioning::Prefix);
     let bundle = dir.path().join("bundle");
     Bundle::write(&crate::bundle::parts(&f, dir.path()), &bundle).unwrap();
     let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
-    let mut decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
+    let decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
+    (synthesizer, decode)
+}
+
+#[test]
+fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
+    let (synthesizer, mut decode) = best_of_five();
     let refused = synthesizer.speak(&SynthesisRequest::new("abc").decode(decode.clone())).unwrap_err();
     assert!(refused.to_string().contains("decode.best_of: 5 does not fit"), "{refused}");
     decode.ar.temperature = 1.0;
@@ -170,14 +178,9 @@ fn the_best_of_several_is_the_same_every_time_and_needs_a_temperature() {
 /// A candidate that grows no longer than one before it asks, too: who waits for the clock is heard until all are written.
 #[test]
 fn whoever_cancels_late_among_several_is_heard() {
-    let dir = tempfile::tempdir().unwrap();
-    let f = Fixture::new(dir.path(), Conditioning::Prefix);
-    let bundle = dir.path().join("bundle");
-    Bundle::write(&crate::bundle::parts(&f, dir.path()), &bundle).unwrap();
-    let synthesizer = SynthesizerBuilder::new(&bundle).open().unwrap();
-    let mut decode = DecodeConfig { best_of: 5, ..synthesizer.decode_config().clone() };
+    let (synthesizer, mut decode) = best_of_five();
     decode.ar.temperature = 1.0;
-    let request = SynthesisRequest::new("abc def").seed(3).decode(decode.clone());
+    let request = SynthesisRequest::new("abc def").seed(3).decode(decode);
     let mut lengths = Vec::new();
     synthesizer
         .speak_with_progress(&request, |n| {

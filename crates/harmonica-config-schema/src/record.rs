@@ -48,6 +48,14 @@ pub enum MetricsLine {
 }
 
 impl MetricsLine {
+    /// The validation that this line is.
+    pub fn validation(&self) -> Option<&ValidationMetrics> {
+        match self {
+            Self::Validation(validation) => Some(validation),
+            _ => None,
+        }
+    }
+
     /// Updates done when it was written.
     pub fn update(&self) -> u64 {
         match self {

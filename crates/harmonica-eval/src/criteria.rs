@@ -28,10 +28,7 @@ pub struct CheckpointSelection {
 impl CheckpointSelection {
     /// Derives the choice again from a run's metrics.
     pub fn new(run: impl Into<String>, metrics: &[MetricsLine], best: Option<&BestRecord>) -> Self {
-        let validations = metrics.iter().filter_map(|line| match line {
-            MetricsLine::Validation(validation) => Some(validation),
-            _ => None,
-        });
+        let validations = metrics.iter().filter_map(MetricsLine::validation);
         let rule = best.map(|b| b.rule).unwrap_or_default();
         Self {
             run: run.into(),

@@ -60,14 +60,7 @@ fn curves(run: &RunCurves) -> String {
             _ => None,
         })
         .collect();
-    let validations: Vec<_> = run
-        .metrics
-        .iter()
-        .filter_map(|line| match line {
-            MetricsLine::Validation(m) => Some(m),
-            _ => None,
-        })
-        .collect();
+    let validations: Vec<_> = run.metrics.iter().filter_map(MetricsLine::validation).collect();
     let mut loss = vec![("training".to_owned(), train)];
     let mut used = Vec::new();
     if let Some(first) = validations.first() {

@@ -98,14 +98,7 @@ pub(crate) fn run_words(run: &RunCurves) -> Vec<String> {
 
 /// Header and rows of a run's curves as a table: at most [`N_VALIDATIONS`] validations, the first and the last among them.
 fn curves_table(run: &RunCurves) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let all: Vec<&ValidationMetrics> = run
-        .metrics
-        .iter()
-        .filter_map(|line| match line {
-            MetricsLine::Validation(validation) => Some(validation),
-            _ => None,
-        })
-        .collect();
+    let all: Vec<&ValidationMetrics> = run.metrics.iter().filter_map(MetricsLine::validation).collect();
     let best = run.best.as_ref().map(|best| best.update);
     let last = all.len().saturating_sub(1);
     let every = last.div_ceil(N_VALIDATIONS - 1).max(1);
@@ -361,9 +354,7 @@ pub fn report_markdown(input: &ReportInput) -> String {
         }
         out.push_str(&markdown_table(curves_table(run)));
         out.push('\n');
-        if let Some(MetricsLine::Validation(v)) =
-            run.metrics.iter().rev().find(|l| matches!(l, MetricsLine::Validation(_)))
-        {
+        if let Some(v) = run.metrics.iter().rev().find_map(MetricsLine::validation) {
             out.push_str(&format!(
                 "Verdict after {} updates: **{}**.\n\n",
                 v.update,

@@ -201,8 +201,17 @@ impl RunDir {
 
     /// All lines of `metrics.jsonl` that can be read; [`RunReading`](crate::RunReading) says how many cannot.
     pub fn metrics(&self) -> Vec<MetricsLine> {
-        let bytes = std::fs::read(self.root.join("metrics.jsonl")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let text = self.metrics_text().unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// `metrics.jsonl` as it is, empty if there is none; a damaged byte costs its line, not the file.
+    pub(crate) fn metrics_text(&self) -> std::io::Result<String> {
+        match std::fs::read(self.root.join("metrics.jsonl")) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Updates of which metrics or a checkpoint tell that they were done.
@@ -217,16 +226,10 @@ impl RunDir {
     /// # Errors
     /// A path that cannot be written to.
     pub(crate) fn truncate_metrics(&self, update: u64) -> Result<(), TrainingError> {
-        let path = self.root.join("metrics.jsonl");
-        let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                // What cannot be read is not replaced.
-                return Err(StorageError::Write { path, source: error }.into());
-            }
-            read => read.unwrap_or_default(),
-        };
-        // A damaged byte costs its line, not the file.
-        let text = String::from_utf8_lossy(&bytes);
+        // What cannot be read is not replaced.
+        let text = self
+            .metrics_text()
+            .map_err(|source| StorageError::Write { path: self.root.join("metrics.jsonl"), source })?;
         let is_kept =
             |line: &str| serde_json::from_str::<MetricsLine>(line).is_ok_and(|l| l.update() <= update);
         let kept: String =

@@ -49,12 +49,13 @@ impl RunReading {
         };
         let mut problems = Vec::new();
         let config = config(dir, &mut problems);
-        let metrics = metrics(dir, &mut problems);
+        let metrics = metrics(&run, &mut problems);
         let provenance: Option<ProvenanceRecord> = record(&run, PROVENANCE, &mut problems);
         let environment: Option<EnvironmentRecord> = record(&run, ENVIRONMENT, &mut problems);
         let sittings = environment.map(|record| record.sittings);
         let best: Option<BestRecord> = record(&run, "best.json", &mut problems);
-        let validations: Vec<&ValidationMetrics> = metrics.iter().filter_map(validation).collect();
+        let validations: Vec<&ValidationMetrics> =
+            metrics.iter().filter_map(MetricsLine::validation).collect();
         let last = validations.last();
         let max_updates = config
             .as_ref()
@@ -89,14 +90,7 @@ impl RunReading {
 
     /// Its validations, in the order in which they were made.
     pub fn validations(&self) -> impl Iterator<Item = &ValidationMetrics> {
-        self.metrics.iter().filter_map(validation)
-    }
-}
-
-fn validation(line: &MetricsLine) -> Option<&ValidationMetrics> {
-    match line {
-        MetricsLine::Validation(metrics) => Some(metrics),
-        _ => None,
+        self.metrics.iter().filter_map(MetricsLine::validation)
     }
 }
 
@@ -122,17 +116,12 @@ fn config(dir: &Path, problems: &mut Vec<String>) -> Option<BTreeMap<String, Val
 }
 
 /// Every whole line; the last one of a run that is being written, or was killed, may be cut off.
-fn metrics(dir: &Path, problems: &mut Vec<String>) -> Vec<MetricsLine> {
+fn metrics(run: &RunDir, problems: &mut Vec<String>) -> Vec<MetricsLine> {
     let name = "metrics.jsonl";
-    let bytes = match std::fs::read(dir.join(name)) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => {
-            problems.push(format!("{name} cannot be read: {e}"));
-            Vec::new()
-        }
-    };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = run.metrics_text().unwrap_or_else(|e| {
+        problems.push(format!("{name} cannot be read: {e}"));
+        String::new()
+    });
     let mut lines = Vec::new();
     let mut damaged = Vec::new();
     for (i, line) in text.split_inclusive('\n').enumerate() {
